@@ -1,0 +1,214 @@
+"""What people may ask of machines. Pages, API and admin all come through here: a rule has one home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from experiments.access import experiments_for, may_work_without_experiment
+from experiments.models import Experiment, Role, User
+from instances import tasks
+from instances.limits import ends_at, may_create
+from instances.models import Host, IllegalTransition, Instance, Member, MemberRole, Plan, Superseded, Transition
+from instances.models.catalogue import plans_for
+from instances.placement import Need, Room, choose
+from instances.states import HOLDS_CPU, LIVE, WORKING, State
+
+
+class Refused(Exception):
+    """The action cannot be done now. The message is for the person; `field` names the form field it belongs to."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotAllowed(Refused):
+    """The person may see the machine but not do this with it."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks for when creating a machine. `request_key` makes a second press find the first's machine."""
+
+    name: str
+    plan: Plan
+    experiments: tuple[Experiment, ...]
+    screen_width: int
+    screen_height: int
+    keyboard: str
+    request_key: UUID
+    comments: str = ""
+
+
+def quota_of(user: User) -> int:
+    """How many live machines the person may own."""
+    return user.quota if user.quota is not None else int(settings.VISA_DEFAULT_QUOTA)
+
+
+def create(owner: User, wish: Wish) -> Instance:
+    """Write the machine and claim its room in one transaction; a worker makes it so. A repeated wish returns the same.
+
+    Raises Refused, with the field named, for what the person may not have or no host can carry.
+    """
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=owner.pk)
+        made = Instance.objects.filter(owner=owner, request_key=wish.request_key).first()
+        if made:
+            return made
+        _check_wish(owner, wish)
+        instance = _write(owner, wish, _place(wish.plan))
+        tasks.advance.delay_on_commit(instance.pk)
+    return instance
+
+
+def _check_wish(owner: User, wish: Wish) -> None:
+    owned = Instance.objects.live().filter(owner=owner).count()
+    quota = quota_of(owner)
+    if not may_create(owned, quota):
+        raise Refused(
+            _("You have %(owned)d of %(quota)d machines. Delete one to make room.") % {"owned": owned, "quota": quota}
+        )
+    if not wish.experiments and not may_work_without_experiment(owner):
+        raise Refused(_("Choose the experiment that you want to work on."), "experiments")
+    chosen = [experiment.pk for experiment in wish.experiments]
+    if experiments_for(owner).filter(pk__in=chosen).count() != len(set(chosen)):
+        raise Refused(_("Choose among your own experiments."), "experiments")
+    if not plans_for(owner, wish.experiments).filter(pk=wish.plan.pk).exists():
+        raise Refused(_("This image and size are not offered to you. Choose another size."), "flavour")
+
+
+def _place(plan: Plan) -> Host:
+    hosts = {host.pk: host for host in Host.objects.select_for_update().filter(enabled=True).order_by("pk")}
+    if not hosts:
+        raise Refused(_("No host takes new machines at the moment. Please try later or tell your local contact."))
+    flavour = plan.flavour
+    need = Need(flavour.vcpus, flavour.memory_mib, flavour.disk_gib)
+    room = choose([room_of(host) for host in hosts.values() if host.reachable], need)
+    if room is None:
+        raise Refused(_("No host has room for this size now. Choose a smaller size, or try later."), "flavour")
+    return hosts[room.host]
+
+
+def room_of(host: Host) -> Room:
+    """What the host may still promise: its real size times the overcommit, less what live machines claim."""
+    running = host.instances.filter(state__in=HOLDS_CPU).aggregate(cpus=Sum("vcpus"), memory=Sum("memory_mib"))
+    disk = host.instances.filter(state__in=LIVE).aggregate(disk=Sum("disk_gib"))["disk"]
+    return Room(
+        host=host.pk,
+        vcpus=host.cpus * host.cpu_overcommit - (running["cpus"] or 0),
+        memory_mib=host.memory_mib - host.memory_reserved_mib - (running["memory"] or 0),
+        disk_gib=host.disk_gib * host.disk_overcommit - (disk or 0),
+    )
+
+
+def _write(owner: User, wish: Wish, host: Host) -> Instance:
+    now, flavour = timezone.now(), wish.plan.flavour
+    instance = Instance.objects.create(
+        owner=owner,
+        request_key=wish.request_key,
+        name=wish.name,
+        comments=wish.comments,
+        plan=wish.plan,
+        host=host,
+        vcpus=flavour.vcpus,
+        memory_mib=flavour.memory_mib,
+        disk_gib=max(flavour.disk_gib, wish.plan.image.virtual_size_gib),
+        screen_width=wish.screen_width,
+        screen_height=wish.screen_height,
+        keyboard=wish.keyboard,
+        expires_at=ends_at(now, staff=owner.has_role(Role.STAFF, Role.ADMIN)),
+    )
+    instance.experiments.set(wish.experiments)
+    Member.objects.create(instance=instance, user=owner, role=MemberRole.OWNER)
+    instance.record_creation(by=owner)
+    return instance
+
+
+def start(instance: Instance, by: User) -> None:
+    """Power on a stopped machine, or wake a hibernated one. Already starting or running is success."""
+    _ask(instance, by, State.STARTING, {State.STARTING, State.ACTIVE}, another_attempt=True)
+
+
+def retry(instance: Instance, by: User) -> None:
+    """Try again after an error."""
+    start(instance, by)
+
+
+def stop(instance: Instance, by: User) -> None:
+    """Shut down. Already stopping or stopped is success."""
+    _ask(instance, by, State.STOPPING, {State.STOPPING, State.STOPPED})
+
+
+def reboot(instance: Instance, by: User) -> None:
+    """Restart the guest. Already restarting is success."""
+    _ask(instance, by, State.REBOOTING, {State.REBOOTING}, another_attempt=True)
+
+
+def delete(instance: Instance, by: User) -> None:
+    """Remove the machine and its disk for good. Already on its way out is success."""
+    _ask(instance, by, State.DELETING, {State.DELETING, State.DELETED})
+
+
+def rename(instance: Instance, by: User, name: str, comments: str) -> None:
+    """Change what the owner calls the machine and notes about it."""
+    _check_manager(instance, by)
+    Instance.objects.filter(pk=instance.pk).update(name=name, comments=comments)
+    instance.name, instance.comments = name, comments
+    instance.tell("name")
+
+
+def may_manage(instance: Instance, user: User) -> bool:
+    """Whether the person may start, stop, rename and delete this machine: its owner, and administrators."""
+    return instance.owner_id == user.pk or user.has_role(Role.ADMIN)
+
+
+def _check_manager(instance: Instance, by: User) -> None:
+    if not may_manage(instance, by):
+        raise NotAllowed(_("Only the owner of this machine may do that."))
+
+
+def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_attempt: bool = False) -> None:
+    _check_manager(instance, by)
+    if instance.state in done:
+        return
+    attempt = instance.attempt + 1 if another_attempt else instance.attempt
+    try:
+        with transaction.atomic():
+            if to == State.STARTING:
+                _claim_again(instance)
+            instance.transition(to, by=by, attempt=attempt)
+            tasks.advance.delay_on_commit(instance.pk)
+    except (IllegalTransition, Superseded) as error:
+        instance.refresh_from_db()
+        if instance.state not in done:
+            raise Refused(_why_not(instance)) from error
+
+
+def _claim_again(instance: Instance) -> None:
+    """A stopped machine gave back its CPUs and memory; starting it needs them on the same host."""
+    host = Host.objects.select_for_update().get(instances=instance)
+    if not room_of(host).fits(Need(instance.vcpus, instance.memory_mib, 0)):
+        raise Refused(_("The host of this machine is full at the moment. Try again when another machine has stopped."))
+
+
+def _why_not(instance: Instance) -> str:
+    if instance.state in WORKING:
+        return _("The machine is busy with something else. Wait until it is done.")
+    return _("The machine is not in a state in which that is possible. Reload the page to see how it is now.")
+
+
+def new_request_key() -> UUID:
+    return uuid4()
+
+
+def history(instance: Instance) -> Iterable[Transition]:
+    """What happened to the machine, newest first."""
+    return instance.transitions.select_related("by").order_by("-at", "-pk")

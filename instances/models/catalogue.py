@@ -1,0 +1,174 @@
+"""What a facility offers: images, sizes, and which go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from experiments.models import Experiment, Instrument, Role, User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Protocol(models.TextChoices):
+    VNC = "vnc", _("Desktop (VNC)")
+    JUPYTER = "jupyter", _("JupyterLab")
+    SSH = "ssh", _("Terminal (SSH)")
+
+
+class Visibility(models.TextChoices):
+    EVERYONE = "everyone", _("Everyone")
+    STAFF = "staff", _("Facility staff, to try it")
+    NOBODY = "nobody", _("Nobody: no new machines")
+
+
+class Image(models.Model):
+    """A bootable disk. `path` is a qcow2 file where the workers run; `sha256` names its bytes on every host."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100)
+    version = models.CharField(_("version"), max_length=30)
+    description = models.CharField(_("description"), max_length=300, blank=True)
+    icon = models.CharField(
+        _("icon"), max_length=40, default="monitor", help_text=_("Name of a Lucide icon, for example atom.")
+    )
+    path = models.CharField(_("file"), max_length=500, help_text=_("A qcow2 file on the machine of the workers."))
+    sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True, help_text=_("Empty: computed when saved."))
+    virtual_size_gib = models.PositiveIntegerField(_("disk inside, GiB"), default=0, editable=False)
+    visibility = models.CharField(
+        _("offered to"), max_length=10, choices=Visibility.choices, default=Visibility.EVERYONE
+    )
+    boot_commands = models.TextField(
+        _("boot commands"), blank=True, help_text=_("A shell script, run once as root in each new machine.")
+    )
+    created_at = models.DateTimeField(_("added"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("image")
+        verbose_name_plural = _("images")
+        ordering = ["name", "-created_at"]
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="image_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    def port(self, kind: Protocol) -> int | None:
+        """The TCP port on which this image serves `kind`, or None."""
+        return next((spoken.port for spoken in self.protocols.all() if spoken.kind == kind), None)
+
+
+class ImageProtocol(models.Model):
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="protocols")
+    kind = models.CharField(_("protocol"), max_length=10, choices=Protocol.choices)
+    port = models.PositiveIntegerField(_("port"), validators=[MinValueValidator(1), MaxValueValidator(65535)])
+
+    class Meta:
+        verbose_name = _("protocol")
+        verbose_name_plural = _("protocols")
+        constraints = [models.UniqueConstraint(fields=["image", "kind"], name="protocol_once_per_image")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.port}"
+
+
+class Flavour(models.Model):
+    """A size. Without limits it is for everyone; with limits, for those whom one of them names."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    vcpus = models.PositiveSmallIntegerField(
+        _("CPUs"), validators=[MinValueValidator(1), MaxValueValidator(256)], default=1
+    )
+    memory_mib = models.PositiveIntegerField(
+        _("memory, MiB"), validators=[MinValueValidator(256), MaxValueValidator(8_388_608)], default=1024
+    )
+    disk_gib = models.PositiveIntegerField(
+        _("disk, GiB"), validators=[MinValueValidator(1), MaxValueValidator(65_536)], default=10
+    )
+
+    class Meta:
+        verbose_name = _("size")
+        verbose_name_plural = _("sizes")
+        ordering = ["vcpus", "memory_mib", "disk_gib"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FlavourLimit(models.Model):
+    """Names who may use a flavour: people with a role, or those with an experiment at an instrument."""
+
+    flavour = models.ForeignKey(Flavour, on_delete=models.CASCADE, related_name="limits")
+    role = models.CharField(_("role"), max_length=30, choices=Role.choices, blank=True)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.CASCADE, null=True, blank=True, verbose_name=_("instrument")
+    )
+
+    class Meta:
+        verbose_name = _("limit")
+        verbose_name_plural = _("limits")
+        constraints = [
+            models.CheckConstraint(
+                condition=(Q(instrument__isnull=True) & ~Q(role="")) | (Q(instrument__isnull=False) & Q(role="")),
+                name="limit_names_role_or_instrument",
+                violation_error_message=_("Name either a role or an instrument."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.instrument or Role(self.role).label)
+
+
+class PlanQuerySet(models.QuerySet["Plan"]):
+    def offered_to(self, user: User, experiments: Iterable[Experiment] = ()) -> PlanQuerySet:
+        """The plans from which a person may make a machine for these experiments. Expired roles open nothing."""
+        roles = user.roles()
+        if Role.ADMIN in roles:
+            return self.filter(enabled=True).exclude(image__visibility=Visibility.NOBODY)
+        visible = [Visibility.EVERYONE] + ([Visibility.STAFF] if Role.STAFF in roles else [])
+        instruments = {experiment.instrument_id for experiment in experiments}
+        instruments |= set(user.instruments.values_list("pk", flat=True))
+        allowed = FlavourLimit.objects.filter(Q(role__in=roles) | Q(instrument__in=instruments)).values("flavour")
+        unlimited = ~Q(flavour__in=FlavourLimit.objects.values("flavour"))
+        return self.filter(unlimited | Q(flavour__in=allowed), enabled=True, image__visibility__in=visible)
+
+
+class Plan(models.Model):
+    """An image with a size. The preset is chosen beforehand in the form."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="plans", verbose_name=_("image"))
+    flavour = models.ForeignKey(Flavour, on_delete=models.PROTECT, related_name="plans", verbose_name=_("size"))
+    preset = models.BooleanField(_("preset"), default=False)
+    enabled = models.BooleanField(_("enabled"), default=True)
+
+    objects = PlanQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("plan")
+        verbose_name_plural = _("plans")
+        ordering = ["image__name", "flavour__vcpus", "flavour__memory_mib"]
+        constraints = [
+            models.UniqueConstraint(fields=["image", "flavour"], name="plan_once"),
+            models.UniqueConstraint(
+                fields=["preset"],
+                condition=Q(preset=True),
+                name="one_preset",
+                violation_error_message=_("Another plan is the preset already."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image} · {self.flavour}"
+
+
+def plans_for(user: User, experiments: Iterable[Experiment] = ()) -> PlanQuerySet:
+    """As `PlanQuerySet.offered_to`, with image and flavour fetched along."""
+    return Plan.objects.select_related("image", "flavour").offered_to(user, experiments)

@@ -1,0 +1,114 @@
+"""The hosts that carry machines."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from uuid import uuid4
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+SEEN_RECENTLY = timedelta(minutes=2)
+
+
+def validate_networks(value: str) -> None:
+    """Each word must be a network in CIDR notation, for example 10.0.0.0/8."""
+    for word in value.split():
+        try:
+            ipaddress.ip_network(word)
+        except ValueError as error:
+            raise ValidationError(
+                _("“%(word)s” is not a network such as 10.0.0.0/8."), params={"word": word}
+            ) from error
+
+
+def validate_guest_network(value: str) -> None:
+    validate_networks(value)
+    if len(value.split()) != 1 or ipaddress.ip_network(value).num_addresses < 8:
+        raise ValidationError(_("Name one network with at least eight addresses, for example 10.213.0.0/20."))
+
+
+class Host(models.Model):
+    """A libvirt host. What staff decide is above, what the observer saw last is below."""
+
+    uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    uri = models.CharField(
+        _("libvirt address"),
+        max_length=300,
+        default="qemu:///system",
+        validators=[
+            RegexValidator(
+                r"^(qemu|test)(\+(tls|ssh|unix|tcp))?://\S+$",
+                _("An address such as qemu:///system or qemu+tls://host.example.org/system."),
+            )
+        ],
+    )
+    enabled = models.BooleanField(_("takes new machines"), default=True)
+    virtualisation = models.CharField(
+        _("virtualisation"),
+        max_length=10,
+        default="auto",
+        choices=[
+            ("auto", _("KVM where it works, else emulation")),
+            ("kvm", _("KVM only")),
+            ("qemu", _("Emulation only")),
+        ],
+    )
+    pool_name = models.CharField(_("storage pool"), max_length=60, default="visa")
+    pool_path = models.CharField(_("folder of the pool"), max_length=300, default="/var/lib/libvirt/images/visa")
+    network_name = models.CharField(_("network"), max_length=60, default="visa")
+    network_cidr = models.CharField(
+        _("addresses of the machines"), max_length=43, default="10.213.0.0/20", validators=[validate_guest_network]
+    )
+    blocked_networks = models.TextField(
+        _("networks machines may not reach"), blank=True, validators=[validate_networks]
+    )
+    cpu_overcommit = models.FloatField(
+        _("machine CPUs per host CPU"), default=4.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)]
+    )
+    memory_reserved_mib = models.PositiveIntegerField(_("memory kept for the host, MiB"), default=1024)
+    disk_overcommit = models.FloatField(
+        _("promised disk per real disk"), default=2.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)]
+    )
+
+    cpus = models.PositiveIntegerField(_("CPUs"), default=0, editable=False)
+    memory_mib = models.PositiveIntegerField(_("memory, MiB"), default=0, editable=False)
+    disk_gib = models.PositiveIntegerField(_("disk, GiB"), default=0, editable=False)
+    disk_free_gib = models.PositiveIntegerField(_("disk free, GiB"), default=0, editable=False)
+    found = models.CharField(_("found"), max_length=100, blank=True, editable=False)
+    seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)
+    problem = models.TextField(_("problem"), blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("host")
+        verbose_name_plural = _("hosts")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def reachable(self) -> bool:
+        """The observer saw it within two minutes, and nothing was wrong."""
+        return bool(self.seen_at and timezone.now() - self.seen_at < SEEN_RECENTLY and not self.problem)
+
+
+class Stray(models.Model):
+    """A domain that carries our metadata and has no row: kept apart, shown to staff, never removed by VISA."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, verbose_name=_("host"))
+    domain = models.UUIDField(_("domain"))
+    first_seen_at = models.DateTimeField(_("first seen"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("unknown machine")
+        verbose_name_plural = _("unknown machines")
+        constraints = [models.UniqueConstraint(fields=["host", "domain"], name="stray_once")]
+
+    def __str__(self) -> str:
+        return str(self.domain)

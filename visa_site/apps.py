@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class VisaSiteConfig(AppConfig):
+    name = "visa_site"
+    verbose_name = "VISA"
