@@ -1,0 +1,26 @@
+"""The site's own settings, at home in a folder that ends with the run: no file of an installation is read or written.
+
+DATABASE_URL in the environment chooses the database (`python -m tests.servers` sets it to a PostgreSQL); else SQLite.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_inherited = os.environ.get("VISA_TEST_HOME")
+_home = _inherited or tempfile.mkdtemp(prefix="visa-tests-")
+if not _inherited:
+    os.environ["VISA_TEST_HOME"] = _home  # programs that the tests start find the same home
+    _owner = os.getpid()
+    atexit.register(lambda: os.getpid() == _owner and shutil.rmtree(_home, ignore_errors=True))
+
+os.environ["VISA_HOME"] = _home
+os.environ["VISA_SECRET_KEY"] = "for-the-tests-alone-" * 3
+for _name in ("VISA_ENCRYPTION_KEYS", "VISA_REDIS_SOCKET", "VISA_DEBUG", "VISA_PUBLIC_URL"):
+    os.environ.pop(_name, None)
+
+from visa_site.settings import *  # noqa: E402, F403 - the home must be named before the settings read it
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}  # noqa: F405

@@ -1,0 +1,14 @@
+"""The application that uvicorn and daphne serve: pages and API by Django, sockets by Channels' routing."""
+
+import os
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "visa_site.settings")
+pages = get_asgi_application()
+
+from desktops.routing import websocket_urlpatterns  # noqa: E402 - Django's apps must be loaded first
+
+application = ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
