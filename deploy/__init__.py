@@ -1,0 +1,1 @@
+"""Installing and running VISA. Everything here needs Python's standard library only: it runs before .venv exists."""
