@@ -225,6 +225,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {"user": "600/min"},
     "PAGE_SIZE": 50,
 }
+KNOX_TOKEN_MODEL = "visa_site.PersonalToken"
 REST_KNOX = {"TOKEN_TTL": None, "TOKEN_PREFIX": "visa_", "MIN_REFRESH_INTERVAL": 60, "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "VISA",
