@@ -6,6 +6,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from knox.models import get_digest_token
+from knox.settings import CONSTANTS
 
 from experiments.models import User
 from visa_site.models import PersonalToken
@@ -38,5 +40,7 @@ def issue(user: User, name: str = "", days: int = DEFAULT_DAYS) -> tuple[Persona
             raise TooManyTokens(
                 _("You have %(count)d tokens. Revoke one that you no longer use.") % {"count": MAX_TOKENS}
             )
-        made: tuple[PersonalToken, str] = PersonalToken.objects.create(user, expiry=timedelta(days=days), name=name)
-    return made
+        digest, text = get_digest_token()
+        key, end = text[: CONSTANTS.TOKEN_KEY_LENGTH], timezone.now() + timedelta(days=days)
+        token = PersonalToken.objects.create(digest=digest, token_key=key, user=user, name=name, expiry=end)
+    return token, text
