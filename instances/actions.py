@@ -65,7 +65,7 @@ def create(owner: User, wish: Wish) -> Instance:
             return made
         _check_wish(owner, wish)
         instance = _write(owner, wish, _place(wish.plan))
-        tasks.advance.delay_on_commit(instance.pk)
+        tasks.ring(instance.pk)
     return instance
 
 
@@ -185,7 +185,7 @@ def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_a
             if to == State.STARTING:
                 _claim_again(instance)
             instance.transition(to, by=by, attempt=attempt)
-            tasks.advance.delay_on_commit(instance.pk)
+            tasks.ring(instance.pk)
     except (IllegalTransition, Superseded) as error:
         instance.refresh_from_db()
         if instance.state not in done:

@@ -1,5 +1,232 @@
+"""What workers do: make the hosts agree with the rows. Every task takes ids and may run twice without harm."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from datetime import timedelta
+
 from celery import shared_task
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from instances import pictures
+from instances.drivers import open_host
+from instances.drivers.base import Driver, DriverError, HostUnreachable, Power
+from instances.leases import lease
+from instances.models import Host, IllegalTransition, Instance, Superseded
+from instances.specs import host_spec, instance_spec
+from instances.states import WORKING, State
+
+log = logging.getLogger(__name__)
+
+PATIENCE = timedelta(seconds=40)
+"""How long a guest may take to shut down when asked, before its power is taken."""
+
+RING_AGAIN = timedelta(seconds=5)
+"""A machine in a WORKING state for longer, with no worker on it, is rung again by the sweep."""
+
+
+def ring(instance_id: int) -> None:
+    """After commit, ask a worker to look at this machine. A lost ring costs a delay: the sweep rings again."""
+    transaction.on_commit(lambda: advance.delay(instance_id), robust=True)
 
 
 @shared_task
-def advance(instance_id: int) -> None: ...
+def advance(instance_id: int) -> None:
+    """Do the next piece of work that the machine's state asks for, as long as there is one."""
+    with lease(instance_id) as mine:
+        if not mine:
+            return
+        before = None
+        while True:
+            instance = Instance.objects.select_related("owner", "plan__image", "host").get(pk=instance_id)
+            if instance.state not in WORKING or instance.state == before:
+                return
+            before = instance.state
+            _work(instance)
+
+
+def _work(instance: Instance) -> None:
+    with translation.override(instance.owner.language or None):
+        try:
+            with closing(_open(instance)) as driver:
+                WORK[State(instance.state)](driver, instance)
+        except (Superseded, IllegalTransition):
+            log.info("%s was moved by somebody else meanwhile", instance.uuid)
+        except HostUnreachable as error:
+            _wait(instance, str(error))
+        except DriverError as error:
+            log.warning("%s: %s", instance.uuid, error)
+            if error.permanent:
+                fail(instance, str(error))
+            else:
+                _wait(instance, str(error))
+        except Exception:  # the one place where an unknown fault becomes ERROR
+            log.exception("%s: unexpected fault while %s", instance.uuid, instance.state)
+            fail(instance, _("Something unexpected happened. Try again; if it happens again, tell your local contact."))
+
+
+def _open(instance: Instance) -> Driver:
+    if instance.host is None:
+        raise DriverError(_("This machine has no host."), permanent=True)
+    return open_host(host_spec(instance.host))
+
+
+def _wait(instance: Instance, problem: str) -> None:
+    """Keep the state and say what holds it up; the sweep rings again until the deadline."""
+    if Instance.objects.filter(pk=instance.pk, state=instance.state).exclude(problem=problem).update(problem=problem):
+        instance.tell("problem")
+
+
+def fail(instance: Instance, reason: str) -> None:
+    """Move to ERROR with a sentence for the owner. What was half made is taken off the host."""
+    try:
+        instance.transition(State.ERROR, reason=reason)
+    except (Superseded, IllegalTransition):
+        return
+    if instance.built_at is None:
+        _clear(instance)
+
+
+def _clear(instance: Instance) -> None:
+    try:
+        with closing(_open(instance)) as driver:
+            driver.destroy(instance.uuid)
+    except DriverError as error:
+        log.warning("%s: could not clear the host yet: %s", instance.uuid, error)
+
+
+def _make(driver: Driver, instance: Instance) -> None:
+    driver.create(instance_spec(instance), step=lambda _name: instance.begin_step("disk"))
+    instance.built_at = timezone.now()
+    Instance.objects.filter(pk=instance.pk).update(built_at=instance.built_at)
+
+
+def _power_on(driver: Driver, instance: Instance) -> None:
+    instance.begin_step("start")
+    driver.start(instance.uuid)
+    instance.begin_step("boot")
+
+
+def _build(driver: Driver, instance: Instance) -> None:
+    _make(driver, instance)
+    _power_on(driver, instance)
+    instance.transition(State.STARTING, booted_at=timezone.now())
+
+
+def _start(driver: Driver, instance: Instance) -> None:
+    if instance.built_at is None:
+        _make(driver, instance)
+    _power_on(driver, instance)
+    unmarked = Q(booted_at__isnull=True) | Q(booted_at__lt=instance.state_since)
+    Instance.objects.filter(unmarked, pk=instance.pk).update(booted_at=timezone.now())
+
+
+def _stop(driver: Driver, instance: Instance) -> None:
+    if _is_running(driver, instance):
+        patient = timezone.now() < instance.state_since + PATIENCE
+        driver.stop(instance.uuid, force=not patient)
+        if patient:
+            return
+    instance.transition(State.STOPPED)
+
+
+def _reboot(driver: Driver, instance: Instance) -> None:
+    if instance.booted_at and instance.booted_at >= instance.state_since:
+        return
+    if not _is_running(driver, instance):
+        driver.start(instance.uuid)
+    elif timezone.now() < instance.state_since + PATIENCE:
+        driver.reboot(instance.uuid)
+        return
+    else:
+        driver.reboot(instance.uuid, force=True)
+    Instance.objects.filter(pk=instance.pk).update(booted_at=timezone.now())
+
+
+def _hibernate(driver: Driver, instance: Instance) -> None:
+    driver.hibernate(instance.uuid)
+    instance.transition(State.HIBERNATED)
+
+
+def _delete(driver: Driver, instance: Instance) -> None:
+    driver.destroy(instance.uuid)
+    instance.transition(State.DELETED)
+
+
+WORK = {
+    State.BUILDING: _build,
+    State.STARTING: _start,
+    State.STOPPING: _stop,
+    State.REBOOTING: _reboot,
+    State.HIBERNATING: _hibernate,
+    State.DELETING: _delete,
+}
+
+
+def _is_running(driver: Driver, instance: Instance) -> bool:
+    found = next((status for status in driver.observe() if status.uuid == instance.uuid), None)
+    return found is not None and found.power in {Power.RUNNING, Power.PAUSED}
+
+
+@shared_task
+def sweep() -> None:
+    """Ring again for machines that wait for work, and end the wait of those whose deadline has passed."""
+    now = timezone.now()
+    working = Instance.objects.filter(state__in=WORKING)
+    for instance in working.filter(deadline_at__lt=now).select_related("owner", "host"):
+        with translation.override(instance.owner.language or None):
+            fail(instance, instance.problem or _overdue(State(instance.state)))
+    unheld = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
+    waiting = working.filter(unheld, deadline_at__gte=now, state_since__lt=now - RING_AGAIN)
+    for pk in waiting.values_list("pk", flat=True):
+        advance.delay(pk)
+
+
+def _overdue(state: State) -> str:
+    if state in {State.STARTING, State.REBOOTING}:
+        return _("The machine did not show its desktop in time. Try again, or watch its console while it starts.")
+    return _("The host did not finish this in time. Try again; if it happens again, tell your local contact.")
+
+
+@shared_task
+def check_host(host_id: int) -> None:
+    """Open the host, make pool and network, and write down what it has or what is wrong with it."""
+    host = Host.objects.get(pk=host_id)
+    try:
+        with closing(open_host(host_spec(host))) as driver:
+            driver.prepare()
+            write_capacity(host, driver)
+    except DriverError as error:
+        Host.objects.filter(pk=host_id).update(problem=str(error))
+
+
+def write_capacity(host: Host, driver: Driver) -> None:
+    """Note what the host has now, and that it was seen."""
+    has = driver.capacity()
+    Host.objects.filter(pk=host.pk).update(
+        cpus=has.cpus,
+        memory_mib=has.memory_mib,
+        disk_gib=has.disk_gib,
+        disk_free_gib=has.disk_free_gib,
+        found=f"{has.version} · {has.virtualisation.name.lower()}",
+        seen_at=timezone.now(),
+        problem="",
+    )
+
+
+@shared_task
+def remove_deleted(host_id: int, uuid: str) -> None:
+    """Take a domain off its host whose row says DELETED; any other row, or none, is left alone."""
+    gone = Instance.objects.filter(uuid=uuid, host=host_id, state=State.DELETED).select_related("host").first()
+    if gone:
+        _clear(gone)
+
+
+@shared_task
+def thumbnails() -> None:
+    """Renew the oldest pictures of running desktops."""
+    pictures.renew()

@@ -106,6 +106,7 @@ class Instance(models.Model):
     state_since = models.DateTimeField(_("in this state since"), default=timezone.now, editable=False)
     deadline_at = models.DateTimeField(_("must be done by"), null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
+    lease_token = models.UUIDField(null=True, editable=False)
     generation = models.PositiveIntegerField(default=1, editable=False)
     attempt = models.PositiveIntegerField(default=1, editable=False)
     built_at = models.DateTimeField(_("disk made"), null=True, editable=False)
@@ -166,7 +167,9 @@ class Instance(models.Model):
             moved = Transition.objects.create(instance=self, origin=origin, to=to, by=by, reason=reason, at=now)
             for name, value in changes.items():
                 setattr(self, name, value)
-            transaction.on_commit(lambda: signals.transitioned.send(Instance, instance=self, transition=moved))
+            transaction.on_commit(
+                lambda: signals.transitioned.send(Instance, instance=self, transition=moved), robust=True
+            )
         return moved
 
     def record_creation(self, by: User) -> None:
@@ -176,11 +179,11 @@ class Instance(models.Model):
         Instance.objects.filter(pk=self.pk).update(deadline_at=deadline)
         self.deadline_at = deadline
         self.begin_step("place")
-        transaction.on_commit(lambda: signals.transitioned.send(Instance, instance=self, transition=made))
+        transaction.on_commit(lambda: signals.transitioned.send(Instance, instance=self, transition=made), robust=True)
 
     def tell(self, what: str) -> None:
         """Let the pages know, after commit, that something they show has changed."""
-        transaction.on_commit(lambda: signals.observed.send(Instance, instance=self, what=what))
+        transaction.on_commit(lambda: signals.observed.send(Instance, instance=self, what=what), robust=True)
 
     def begin_step(self, name: str) -> None:
         """Note that the work named `name` began; once for each attempt at starting."""
@@ -203,7 +206,6 @@ def _changes(to: State, now: datetime, reason: str) -> dict[str, object]:
         "state": to,
         "state_since": now,
         "deadline_at": now + deadline if deadline else None,
-        "lease_until": None,
         "problem": reason if to in {State.ERROR, State.UNREACHABLE} else "",
     }
     if to in {State.STARTING, State.REBOOTING, State.STOPPED, State.HIBERNATED, State.DELETED}:

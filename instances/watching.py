@@ -1,0 +1,167 @@
+"""The observer's process: for each host one thread that hears its events and one that looks, and one for probes."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from datetime import timedelta
+from threading import Event, Thread
+from typing import TYPE_CHECKING, ParamSpec
+
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
+
+from instances import alive, observer
+from instances.drivers import open_host
+from instances.drivers.base import Driver, DriverError, HostUnreachable
+from instances.models import Host, Instance
+from instances.specs import host_spec
+from instances.states import WORKING
+from instances.tasks import write_capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from instances.drivers.base import DomainEvent, DomainStatus
+
+P = ParamSpec("P")
+log = logging.getLogger(__name__)
+
+LOOK_WHILE_WORKING = 1.0
+LOOK_AT_REST = 10.0
+"""Seconds between full looks; events bring the next look forward."""
+
+CAPACITY_EVERY = timedelta(seconds=30)
+PROBE_EVERY = 0.3
+HOSTS_EVERY = 2.0
+
+
+class HostWatch:
+    """Keeps one host in view until `stop`."""
+
+    def __init__(self, host: Host) -> None:
+        self.host_id = host.pk
+        self.spec = host_spec(host)
+        self.stopped = Event()
+        self.wake = Event()
+        self.misses = 0
+        self.threads = [Thread(target=self._listen, daemon=True), Thread(target=self._look, daemon=True)]
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.wake.set()
+
+    @property
+    def lives(self) -> bool:
+        return all(thread.is_alive() for thread in self.threads)
+
+    def _listen(self) -> None:
+        """Hear the host's events; every trouble with it ends in a new try."""
+        while not self.stopped.is_set():
+            try:
+                with closing(open_host(self.spec)) as driver:
+                    driver.watch(self._heard, self.stopped)
+            except DriverError as error:
+                log.warning("host %s: no events: %s", self.host_id, error)
+            self.stopped.wait(LOOK_WHILE_WORKING)
+
+    def _heard(self, event: DomainEvent | None) -> None:
+        if event is not None and event.what == "rebooted":
+            _guarded(observer.rebooted, event.uuid, event.at)
+        self.wake.set()
+
+    def _look(self) -> None:
+        """Look again and again with one open host, opening it anew after trouble."""
+        while not self.stopped.is_set():
+            try:
+                with closing(open_host(self.spec)) as driver:
+                    self._look_on(driver)
+            except HostUnreachable as error:
+                self._missed(str(error))
+            except DriverError as error:
+                log.warning("host %s: %s", self.host_id, error)
+            self.stopped.wait(LOOK_WHILE_WORKING)
+        connection.close()
+
+    def _look_on(self, driver: Driver) -> None:
+        measured_at = None
+        while not self.stopped.is_set():
+            self.wake.clear()
+            statuses = driver.observe()
+            now = timezone.now()
+            if measured_at is None or now - measured_at > CAPACITY_EVERY:
+                _guarded(self._write_capacity, driver)
+                measured_at = now
+            self.misses = 0
+            _guarded(self._settle, statuses, now)
+            self.wake.wait(self._pause())
+
+    def _write_capacity(self, driver: Driver) -> None:
+        write_capacity(Host.objects.get(pk=self.host_id), driver)
+
+    def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
+        observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
+
+    def _lost_contact(self, problem: str) -> None:
+        observer.lost_contact(Host.objects.get(pk=self.host_id), problem)
+
+    def _pause(self) -> float:
+        busy = False
+        try:
+            busy = Instance.objects.filter(host=self.host_id, state__in=WORKING).exists()
+        except DatabaseError as error:
+            log.warning("database: %r", error)
+        return LOOK_WHILE_WORKING if busy else LOOK_AT_REST
+
+    def _missed(self, problem: str) -> None:
+        self.misses += 1
+        if self.misses >= 2:
+            _guarded(self._lost_contact, problem)
+
+
+def _guarded(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """A database that is away for a moment costs this look, not the process."""
+    close_old_connections()
+    try:
+        write(*args, **kwargs)
+    except (DatabaseError, Host.DoesNotExist) as error:
+        log.warning("could not write what was observed: %r", error)
+
+
+def run(stop: Event) -> None:
+    """Watch every host that may carry machines until `stop` is set; hosts come and go with their rows."""
+    watches: dict[int, HostWatch] = {}
+    prober = Thread(target=_probe_on, args=(stop,), daemon=True)
+    prober.start()
+    while not stop.is_set():
+        _guarded(_follow, watches)
+        if prober.is_alive() and all(watch.lives for watch in watches.values()):
+            alive.mark("observer")
+        stop.wait(HOSTS_EVERY)
+    for watch in watches.values():
+        watch.stop()
+
+
+def _follow(watches: dict[int, HostWatch]) -> None:
+    hosts = {host.pk: host for host in Host.objects.all()}
+    for pk in list(watches):
+        if pk not in hosts or watches[pk].spec != host_spec(hosts[pk]):
+            watches.pop(pk).stop()
+    for pk, host in hosts.items():
+        if pk not in watches:
+            watches[pk] = HostWatch(host)
+            watches[pk].start()
+
+
+def _probe_on(stop: Event) -> None:
+    while not stop.wait(PROBE_EVERY):
+        _guarded(_probe)
+
+
+def _probe() -> None:
+    observer.probe(observer.candidates())
