@@ -1,0 +1,706 @@
+"""The libvirt driver: the one file that imports libvirt.
+
+No handle of a domain is kept between calls. Every verb looks its domain up by UUID and acts on what it finds, so that
+a verb may be repeated after any failure, by any worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import libvirt
+
+from instances.drivers import domain as domains
+from instances.drivers import network as networks
+from instances.drivers import storage
+from instances.drivers.base import (
+    BaseImage,
+    Capacity,
+    DomainEvent,
+    DomainStatus,
+    DriverError,
+    HostSpec,
+    HostUnreachable,
+    InstanceSpec,
+    Power,
+    Virtualisation,
+)
+from instances.drivers.seed import seed_iso
+
+log = logging.getLogger(__name__)
+
+_KEEPALIVE_S, _KEEPALIVE_MISSES = 5, 4
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.25, 10.0
+_CHECK_ALIVE_S = 2.0
+_STATS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+
+_POWER: Final[dict[int, Power]] = {
+    libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTDOWN: Power.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: Power.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: Power.PAUSED,
+    libvirt.VIR_DOMAIN_CRASHED: Power.CRASHED,
+}
+_EVENTS: Final[dict[int, str]] = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: "defined",
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: "undefined",
+    libvirt.VIR_DOMAIN_EVENT_STARTED: "started",
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: "suspended",
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: "resumed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: "stopped",
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: "suspended",
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
+}
+
+# Codes that speak of the way to the host, whatever was asked of it.
+_UNREACHABLE = {
+    libvirt.VIR_ERR_NO_CONNECT,
+    libvirt.VIR_ERR_INVALID_CONN,
+    libvirt.VIR_ERR_AUTH_FAILED,
+    libvirt.VIR_ERR_AUTH_CANCELLED,
+    libvirt.VIR_ERR_AUTH_UNAVAILABLE,
+    libvirt.VIR_ERR_RPC,
+    libvirt.VIR_ERR_GNUTLS_ERROR,
+    libvirt.VIR_ERR_LIBSSH,
+}
+_WAYS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_STREAMS}
+_BROKEN_WAY = {libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_FAILED}
+
+# What libvirt's text tells about a cause that an owner can understand.
+_CAUSES = {
+    "No space left on device": "The host's disk is full.",
+    "Cannot allocate memory": "The host has no memory left.",
+    "cannot set up guest memory": "The host has no memory left.",
+}
+
+
+class _Loop:
+    """libvirt's own event loop, in one thread of this process; events, keepalives and closures need it running."""
+
+    lock = threading.Lock()
+    process: int | None = None
+
+    @classmethod
+    def ensure(cls) -> None:
+        """Must come before the first connection of the process."""
+        with cls.lock:
+            if cls.process == os.getpid():
+                return
+            if cls.process is not None:
+                raise RuntimeError("libvirt was opened before this process was forked; open it only in the child")
+            libvirt.registerErrorHandler(lambda _context, _error: None, None)
+            libvirt.virEventRegisterDefaultImpl()
+            threading.Thread(target=cls._run, name="libvirt-events", daemon=True).start()
+            cls.process = os.getpid()
+
+    @staticmethod
+    def _run() -> None:
+        while True:
+            try:
+                libvirt.virEventRunDefaultImpl()
+            except libvirt.libvirtError as error:
+                log.error("libvirt's event loop stumbled: %s", error)
+
+
+def _is_unreachable(error: libvirt.libvirtError) -> bool:
+    code, source = error.get_error_code(), error.get_error_domain()
+    return code in _UNREACHABLE or (source in _WAYS and code in _BROKEN_WAY)
+
+
+def _translated(error: libvirt.libvirtError, sentence: str) -> DriverError:
+    log.warning("%s (libvirt %s/%s: %s)", sentence, error.get_error_domain(), error.get_error_code(), error)
+    if _is_unreachable(error):
+        return HostUnreachable("The host that runs this machine does not answer at the moment.")
+    text = str(error)
+    cause = next((cause for part, cause in _CAUSES.items() if part in text), "")
+    return DriverError(f"{sentence} {cause}".strip())
+
+
+@contextmanager
+def _explained(sentence: str) -> Iterator[None]:
+    """What libvirt raises within goes to the log; the caller gets a DriverError with this sentence."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise _translated(error, sentence) from error
+
+
+def _unless(codes: int | set[int], call: Callable[..., Any], *arguments: Any) -> Any:
+    """The call's answer, or None where it failed with one of these codes."""
+    expected = {codes} if isinstance(codes, int) else codes
+    try:
+        return call(*arguments)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in expected:
+            raise
+        return None
+
+
+def _if_supported(call: Callable[..., Any], *arguments: Any) -> Any:
+    """The call's answer, or None on hosts whose libvirt driver has no such call."""
+    return _unless(libvirt.VIR_ERR_NO_SUPPORT, call, *arguments)
+
+
+def _open(uri: str) -> libvirt.virConnect:
+    _Loop.ensure()
+    with _explained("The host cannot be reached."):
+        try:
+            connection = libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            log.warning("%r does not open: %s", uri, error)
+            raise HostUnreachable("The host that runs this machine does not answer at the moment.") from error
+        _if_supported(connection.setKeepAlive, _KEEPALIVE_S, _KEEPALIVE_MISSES)
+        return connection
+
+
+def _close(connection: libvirt.virConnect | None) -> None:
+    with suppress(libvirt.libvirtError):
+        if connection is not None:
+            connection.close()
+
+
+class LibvirtDriver:
+    """One libvirt host (instances.drivers.base.Driver). Safe to share between threads, never across a fork."""
+
+    def __init__(self, spec: HostSpec) -> None:
+        self.spec = spec
+        self._lock = threading.Lock()
+        self._connection: libvirt.virConnect | None = None
+        self._host()
+
+    def _host(self) -> libvirt.virConnect:
+        """The open connection, opened anew when the last one died."""
+        with self._lock:
+            if self._connection is not None and not self._connection.isAlive():
+                _close(self._connection)
+                self._connection = None
+            if self._connection is None:
+                self._connection = _open(self.spec.uri)
+            return self._connection
+
+    def close(self) -> None:
+        with self._lock:
+            _close(self._connection)
+            self._connection = None
+
+    # What is ours on the host
+
+    def prepare(self) -> None:
+        with _explained("The host could not be prepared for machines."):
+            self._prepare_pool()
+            network = self._prepare_network()
+            self._prepare_filter(network)
+
+    def _prepare_pool(self) -> libvirt.virStoragePool:
+        host = self._host()
+        pool = _unless(libvirt.VIR_ERR_NO_STORAGE_POOL, host.storagePoolLookupByName, self.spec.pool_name)
+        if pool is None:
+            pool = host.storagePoolDefineXML(storage.pool_xml(self.spec.pool_name, self.spec.pool_path), 0)
+        if not pool.isActive():
+            pool.build(0)
+            pool.create(0)
+        if not pool.autostart():
+            pool.setAutostart(1)
+        return pool
+
+    def _prepare_network(self) -> networks.NetworkFacts:
+        host, spec = self._host(), self.spec
+        network = _unless(libvirt.VIR_ERR_NO_NETWORK, host.networkLookupByName, spec.network_name)
+        if network is None:
+            xml = networks.network_xml(spec.network_name, spec.network_cidr, spec.deployment)
+            network = host.networkDefineXML(xml)
+        if not network.isActive():
+            network.create()
+        if not network.autostart():
+            network.setAutostart(1)
+        return self._network_facts(network)
+
+    def _network_facts(self, network: libvirt.virNetwork) -> networks.NetworkFacts:
+        facts = networks.read_network(network.XMLDesc())
+        if facts is None:
+            raise DriverError(f"The network {network.name()} on the host gives no IPv4 addresses.", permanent=True)
+        return facts
+
+    def _prepare_filter(self, network: networks.NetworkFacts) -> None:
+        host, name = self._host(), networks.filter_name(self.spec.network_name)
+        missing = {libvirt.VIR_ERR_NO_NWFILTER, libvirt.VIR_ERR_NO_SUPPORT}
+        existing = _unless(missing, host.nwfilterLookupByName, name)
+        uuid = existing.UUIDString() if existing else None
+        wanted = networks.filter_xml(name, network, self.spec.blocked_networks, uuid)
+        if existing is None or not networks.same_filter(existing.XMLDesc(), wanted):
+            _if_supported(host.nwfilterDefineXML, wanted)
+
+    def _pool(self) -> libvirt.virStoragePool:
+        return self._host().storagePoolLookupByName(self.spec.pool_name)
+
+    def _volume(self, name: str) -> libvirt.virStorageVol | None:
+        return _unless(libvirt.VIR_ERR_NO_STORAGE_VOL, self._pool().storageVolLookupByName, name)
+
+    # The base image
+
+    def provide(self, base: BaseImage, progress: Callable[[int, int], None] | None = None) -> None:
+        """The bytes that make the file a qcow2 are sent last, once all others are there and their hash is right.
+
+        So a copy that was broken off is not a qcow2 file, is never taken for whole, and is simply sent again.
+        """
+        with _explained("The image could not be copied to the host."):
+            volume = self._volume(storage.base_name(base))
+            if volume is not None and self._is_whole(volume):
+                return
+            storage.check_image(base)
+            if volume is None:
+                xml = storage.raw_volume_xml(storage.base_name(base), Path(base.path).stat().st_size, "0444")
+                volume = self._pool().createXML(xml, 0)
+            try:
+                self._send_image(volume, base, progress or (lambda _done, _all: None))
+            except (libvirt.libvirtError, DriverError, OSError):
+                self._discard(volume)
+                raise
+
+    def _is_whole(self, volume: libvirt.virStorageVol) -> bool:
+        stream = self._host().newStream(0)
+        if _if_supported(volume.download, stream, 0, len(storage.MAGIC), 0) is None:
+            return True
+        received = bytearray()
+        stream.recvAll(lambda _stream, data, _opaque: received.extend(data), None)
+        stream.finish()
+        return bytes(received) == storage.MAGIC
+
+    def _send_image(self, volume: libvirt.virStorageVol, base: BaseImage, progress: Callable[[int, int], None]) -> None:
+        size = Path(base.path).stat().st_size
+        with Path(base.path).open("rb") as image:
+            digest = hashlib.sha256(image.read(len(storage.MAGIC)))
+
+            def read(wanted: int) -> bytes:
+                chunk = image.read(wanted)
+                digest.update(chunk)
+                progress(image.tell(), size)
+                return chunk
+
+            self._upload(volume, read, len(storage.MAGIC), size - len(storage.MAGIC))
+            while read(1 << 20):  # what a host without uploads did not ask for
+                pass
+        if digest.hexdigest() != base.sha256:
+            raise DriverError("The image is not the file that was registered: its checksum differs.", permanent=True)
+        self._upload(volume, lambda _wanted: storage.MAGIC, 0, len(storage.MAGIC))
+
+    def _upload(self, volume: libvirt.virStorageVol, read: Callable[[int], bytes], offset: int, length: int) -> None:
+        """Fill `length` bytes of a volume; `read` gives at most as many bytes as it is asked for."""
+        stream = self._host().newStream(0)
+        if _if_supported(volume.upload, stream, offset, length, 0) is None:
+            return
+        left = length
+
+        def give(_stream: object, wanted: int, _opaque: object) -> bytes:
+            nonlocal left
+            chunk = read(min(wanted, left)) if left else b""
+            left -= len(chunk)
+            return chunk
+
+        stream.sendAll(give, None)
+        stream.finish()
+
+    def _discard(self, volume: libvirt.virStorageVol) -> None:
+        try:
+            volume.delete(0)
+        except libvirt.libvirtError as error:
+            log.warning("A volume stays behind on %r: %s", self.spec.uri, error)
+
+    # One machine
+
+    def _find(self, uuid: UUID) -> libvirt.virDomain | None:
+        """Our domain of that UUID. Raises a permanent DriverError when it is another deployment's, or nobody's."""
+        domain = _unless(libvirt.VIR_ERR_NO_DOMAIN, self._host().lookupByUUID, uuid.bytes)
+        if domain is not None and not self._is_ours(domain):
+            raise DriverError("The host has a machine of this number that is not VISA's own.", permanent=True)
+        return domain
+
+    def _owned(self, domain: libvirt.virDomain) -> domains.Owned | None:
+        nothing = {libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN}
+        kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        metadata = _unless(nothing, domain.metadata, kind, domains.NAMESPACE, 0)
+        return domains.read_owned(metadata) if metadata else None
+
+    def _is_ours(self, domain: libvirt.virDomain) -> bool:
+        owned = self._owned(domain)
+        return owned is not None and owned.deployment == self.spec.deployment
+
+    def _require(self, uuid: UUID) -> libvirt.virDomain:
+        domain = self._find(uuid)
+        if domain is None:
+            raise DriverError("The machine no longer exists on its host.", permanent=True)
+        return domain
+
+    def create(self, spec: InstanceSpec, step: Callable[[str], None] | None = None) -> None:
+        if spec.base.virtual_size_gib > spec.disk_gib:
+            size = f"{spec.base.virtual_size_gib} GiB"
+            raise DriverError(f"The image needs a disk of {size}, more than this size of machine has.", permanent=True)
+        with _explained("The machine could not be built on its host."):
+            if self._is_built(spec):
+                return
+            try:
+                self._build(spec, step or (lambda _name: None))
+            except (libvirt.libvirtError, DriverError, OSError):
+                self._clean_up(spec.uuid)
+                raise
+
+    def _is_built(self, spec: InstanceSpec) -> bool:
+        """A domain is defined last, so its presence says that all is. One of an older generation makes way."""
+        domain = self._find(spec.uuid)
+        if domain is None:
+            return False
+        owned = self._owned(domain)
+        if owned is not None and owned.generation >= spec.generation:
+            return True
+        self.destroy(spec.uuid)
+        return False
+
+    def _build(self, spec: InstanceSpec, step: Callable[[str], None]) -> None:
+        step("image")
+        self.prepare()
+        self.provide(spec.base)
+        step("disk")
+        disk = self._build_disk(spec)
+        step("seed")
+        seed = self._build_seed(spec)
+        step("domain")
+        wiring = domains.Wiring(
+            disk_path=disk.path(),
+            seed_path=seed.path(),
+            network=self.spec.network_name,
+            network_filter=networks.filter_name(self.spec.network_name),
+            address=self._reserve(spec.uuid),
+        )
+        self._host().defineXML(domains.domain_xml(spec, self.spec.deployment, self._platform(), wiring))
+
+    def _build_disk(self, spec: InstanceSpec) -> libvirt.virStorageVol:
+        """No domain means that a disk found here never ran; it serves if it is what would be made now."""
+        base = self._pool().storageVolLookupByName(storage.base_name(spec.base)).path()
+        name = storage.disk_name(spec.uuid)
+        disk = self._volume(name)
+        if disk is not None and (
+            storage.backing_path(disk.XMLDesc()) != base or disk.info()[1] != spec.disk_gib * storage.GIB
+        ):
+            disk.delete(0)
+            disk = None
+        return disk or self._pool().createXML(storage.overlay_xml(name, spec.disk_gib, base), 0)
+
+    def _build_seed(self, spec: InstanceSpec) -> libvirt.virStorageVol:
+        content, name = seed_iso(spec), storage.seed_name(spec.uuid)
+        found = self._volume(name)
+        if found is not None:
+            found.delete(0)
+        seed = self._pool().createXML(storage.raw_volume_xml(name, len(content), "0600"), 0)
+        self._upload(seed, BytesIO(content).read, 0, len(content))
+        return seed
+
+    def _reserve(self, uuid: UUID) -> str:
+        """The machine's address, kept for it by our network's DHCP, which lets the filter name it."""
+        mac = domains.mac_address(uuid)
+        network = self._host().networkLookupByName(self.spec.network_name)
+        for _attempt in range(5):
+            facts = self._network_facts(network)
+            if mac in facts.reserved:
+                return facts.reserved[mac]
+            address = networks.free_address(facts, mac)
+            if address is None:
+                raise DriverError("The host's network has no address left for another machine.")
+            # Refused where another worker took the address, or made this very reservation, a moment ago.
+            self._update_network(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, mac, address)
+        raise DriverError("The host's network gave no address to the machine.")
+
+    def _update_network(self, network: libvirt.virNetwork, command: int, mac: str, address: str) -> None:
+        flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+        section = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
+        refused = libvirt.VIR_ERR_OPERATION_INVALID
+        _unless(refused, network.update, command, section, -1, networks.reservation_xml(mac, address), flags)
+
+    def _release(self, uuid: UUID) -> None:
+        mac = domains.mac_address(uuid)
+        network = _unless(libvirt.VIR_ERR_NO_NETWORK, self._host().networkLookupByName, self.spec.network_name)
+        if network is None:
+            return
+        address = self._network_facts(network).reserved.get(mac)
+        if address is not None:
+            self._update_network(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, mac, address)
+
+    def _platform(self) -> domains.Platform:
+        works = self._kvm_works()
+        platform = domains.platform_of(self._host().getCapabilities(), self.spec.virtualisation, kvm_works=works)
+        if platform is None:
+            wanted = self.spec.virtualisation.value
+            raise DriverError(f"The host cannot run machines with {wanted} virtualisation.", permanent=True)
+        return platform
+
+    def _kvm_works(self) -> bool:
+        """Whether AUTO may take KVM: the host's libvirt can pass its CPU through, and here the CPU's own module is in.
+
+        A /dev/kvm without kvm_intel or kvm_amd (a paravirtualised one) opens and then fails to boot stock kernels.
+        It can be seen on this computer only; for a host far away libvirt's word is taken, and the operator's choice
+        of KVM or EMULATION settles the matter.
+        """
+        if not urlsplit(self.spec.uri).hostname and not _own_cpu_module():
+            return False
+        unable = {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED}
+        answer = _unless(unable, self._host().getDomainCapabilities, None, "x86_64", None, "kvm", 0)
+        return answer is not None and "<mode name='host-passthrough' supported='yes'>" in answer
+
+    def _clean_up(self, uuid: UUID) -> None:
+        """After a failed creation; the failure itself is what the caller hears of."""
+        try:
+            self.destroy(uuid)
+        except DriverError as error:
+            log.warning("Parts of machine %s may stay behind on %r: %s", uuid, self.spec.uri, error)
+
+    def start(self, uuid: UUID) -> None:
+        with _explained("The machine could not be started."):
+            domain = self._require(uuid)
+            if domain.isActive():
+                if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                    domain.resume()
+                return
+            self._reserve(uuid)
+            self._unless_already(True, domain, domain.create)
+
+    def _unless_already(self, active: bool, domain: libvirt.virDomain, call: Callable[..., Any], *args: Any) -> None:
+        """What another made so a moment ago is success."""
+        try:
+            call(*args)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or bool(domain.isActive()) is not active:
+                raise
+
+    def stop(self, uuid: UUID, *, force: bool = False) -> None:
+        with _explained("The machine could not be stopped."):
+            domain = self._require(uuid)
+            if not domain.isActive():
+                return
+            if force:
+                self._unless_already(False, domain, domain.destroy)
+            else:
+                self._unless_already(False, domain, self._ask, domain.shutdownFlags, domain.shutdown)
+
+    def _ask(self, by_button: Callable[[int], Any], plainly: Callable[[], Any]) -> None:
+        """By the power button: an agent that hangs would keep the call for a minute. Some drivers know no button."""
+        if _unless(libvirt.VIR_ERR_INVALID_ARG, by_button, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) is None:
+            plainly()
+
+    def reboot(self, uuid: UUID, *, force: bool = False) -> None:
+        with _explained("The machine could not be restarted."):
+            domain = self._require(uuid)
+            if not domain.isActive():
+                self.start(uuid)
+            elif force:
+                domain.reset(0)
+            else:
+                domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+
+    def hibernate(self, uuid: UUID) -> None:
+        with _explained("The machine's memory could not be saved."):
+            domain = self._require(uuid)
+            if domain.isActive():
+                self._unless_already(False, domain, domain.managedSave, 0)
+            elif not domain.hasManagedSaveImage(0):
+                raise DriverError("The machine is switched off, so there is nothing to save.", permanent=True)
+
+    def destroy(self, uuid: UUID) -> None:
+        with _explained("The machine could not be removed from its host."):
+            domain = self._find(uuid)
+            if domain is not None:
+                self._undefine(domain)
+            if _unless(libvirt.VIR_ERR_NO_STORAGE_POOL, self._pool) is not None:
+                for name in (storage.disk_name(uuid), storage.seed_name(uuid)):
+                    volume = self._volume(name)
+                    if volume is not None:
+                        _unless(libvirt.VIR_ERR_NO_STORAGE_VOL, volume.delete, 0)
+            self._release(uuid)
+
+    def _undefine(self, domain: libvirt.virDomain) -> None:
+        gone = libvirt.VIR_ERR_NO_DOMAIN
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        if "<nvram" in domain.XMLDesc():
+            flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        if domain.isActive():
+            self._unless_already(False, domain, domain.destroy)
+        _unless(gone, domain.undefineFlags, flags)
+
+    # Looking
+
+    def observe(self) -> list[DomainStatus]:
+        with _explained("The host could not be looked at."):
+            host = self._host()
+            hibernated = {found.UUID() for found in host.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)}
+            leases = self._leases()
+            found = [
+                self._status(domain, stats, hibernated, leases)
+                for domain, stats in host.getAllDomainStats(_STATS, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
+            ]
+            return [status for status in found if status is not None]
+
+    def _status(
+        self, domain: libvirt.virDomain, stats: dict[str, Any], hibernated: set[bytes], leases: dict[str, list[str]]
+    ) -> DomainStatus | None:
+        xml = _unless(libvirt.VIR_ERR_NO_DOMAIN, domain.XMLDesc, 0)
+        facts = domains.read_domain(xml) if xml else None
+        if facts is None or facts.owned.deployment != self.spec.deployment:
+            return None
+        power = _power(stats)
+        up = power in {Power.RUNNING, Power.PAUSED}
+        return DomainStatus(
+            uuid=facts.owned.uuid,
+            generation=facts.owned.generation,
+            power=power,
+            addresses=tuple(leases.get(facts.mac, ())) if up else (),
+            console=facts.console if up else None,
+            hibernated=domain.UUID() in hibernated,
+            cpu_seconds=stats.get("cpu.time", 0) / 1e9,
+        )
+
+    def _leases(self) -> dict[str, list[str]]:
+        """Addresses by MAC, the newest lease first."""
+        network = _unless(libvirt.VIR_ERR_NO_NETWORK, self._host().networkLookupByName, self.spec.network_name)
+        leases = (network and _if_supported(network.DHCPLeases)) or []
+        found: dict[str, list[str]] = {}
+        for lease in sorted(leases, key=lambda lease: lease["expirytime"], reverse=True):
+            addresses = found.setdefault(lease["mac"].lower(), [])
+            if lease["ipaddr"] not in addresses:
+                addresses.append(lease["ipaddr"])
+        return found
+
+    def leftovers(self) -> list[str]:
+        with _explained("The host's disks could not be listed."):
+            machines = {UUID(bytes=domain.UUID()) for domain in self._host().listAllDomains()}
+            names = [volume.name() for volume in self._pool().listAllVolumes()]
+            return sorted(
+                name for name in names if not storage.is_base(name) and storage.machine_of(name) not in machines
+            )
+
+    def capacity(self) -> Capacity:
+        with _explained("The host could not be measured."):
+            host = self._host()
+            pool = self._prepare_pool()
+            # A refresh is refused while a copy to the pool is under way; the figures are then a little old.
+            _unless({libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_INVALID}, pool.refresh, 0)
+            _state, size, _allocated, free = pool.info()
+            _model, memory_mib, cpus, *_rest = host.getInfo()
+            is_kvm = self._platform().domain_type == "kvm"
+            return Capacity(
+                cpus=cpus,
+                memory_mib=memory_mib,
+                memory_free_mib=self._free_memory_mib(memory_mib),
+                disk_gib=size // storage.GIB,
+                disk_free_gib=free // storage.GIB,
+                virtualisation=Virtualisation.KVM if is_kvm else Virtualisation.EMULATION,
+                version=_version(host),
+            )
+
+    def _free_memory_mib(self, otherwise: int) -> int:
+        """What can be had at once: free memory and what the host's page cache would give back."""
+        stats = _if_supported(self._host().getMemoryStats, libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        if stats is None:
+            return otherwise
+        return int(sum(stats.get(part, 0) for part in ("free", "buffers", "cached"))) >> 10
+
+    # Watching
+
+    def watch(self, callback: Callable[[DomainEvent | None], None], stop: Event) -> None:
+        wait = _FIRST_RETRY_S
+        while not stop.is_set():
+            try:
+                with _explained("The host's events were lost."), _Watch(self) as watch:
+                    wait = _FIRST_RETRY_S
+                    callback(None)
+                    watch.run(callback, stop)
+            except DriverError as error:
+                log.warning("Watching %r is interrupted: %s", self.spec.uri, error)
+            stop.wait(wait)
+            wait = min(wait * 2, _LAST_RETRY_S)
+
+
+class _Watch:
+    """One connection's worth of events. Callbacks of libvirt only fill a queue; the watching thread does the rest."""
+
+    def __init__(self, driver: LibvirtDriver) -> None:
+        self._driver = driver
+        self._news: queue.SimpleQueue[tuple[libvirt.virDomain, str, datetime] | None] = queue.SimpleQueue()
+        self._callbacks: list[int] = []
+        self._ours: set[bytes] = set()
+
+    def __enter__(self) -> _Watch:
+        self._connection = _open(self._driver.spec.uri)
+        _if_supported(self._connection.registerCloseCallback, lambda *_: self._news.put(None), None)
+        for kind, hear in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._hear_lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._hear_reboot),
+        ):
+            self._callbacks.append(self._connection.domainEventRegisterAny(None, kind, hear, None))
+        self._ours = {domain.UUID() for domain in self._connection.listAllDomains() if self._driver._is_ours(domain)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # In this order: a connection closed with callbacks on it is never freed.
+        with suppress(libvirt.libvirtError):
+            for number in self._callbacks:
+                self._connection.domainEventDeregisterAny(number)
+            self._connection.unregisterCloseCallback()
+        _close(self._connection)
+
+    def _hear_lifecycle(self, _host: object, domain: libvirt.virDomain, event: int, *_: object) -> None:
+        self._news.put((domain, _EVENTS.get(event, "changed"), datetime.now(UTC)))
+
+    def _hear_reboot(self, _host: object, domain: libvirt.virDomain, *_: object) -> None:
+        self._news.put((domain, "rebooted", datetime.now(UTC)))
+
+    def run(self, callback: Callable[[DomainEvent | None], None], stop: Event) -> None:
+        """Until told to stop, or until the connection is lost."""
+        while not stop.is_set():
+            try:
+                news = self._news.get(timeout=_CHECK_ALIVE_S)
+            except queue.Empty:
+                if not self._connection.isAlive():
+                    return
+                continue
+            if news is None:
+                return
+            domain, what, at = news
+            if self._concerns_us(domain):
+                callback(DomainEvent(UUID(bytes=domain.UUID()), what, at))
+
+    def _concerns_us(self, domain: libvirt.virDomain) -> bool:
+        """A domain that is gone cannot be asked whose it was, so it is remembered from before."""
+        if domain.UUID() not in self._ours and self._driver._is_ours(domain):
+            self._ours.add(domain.UUID())
+        return domain.UUID() in self._ours
+
+
+def _own_cpu_module() -> bool:
+    return any(Path("/sys/module", module).exists() for module in ("kvm_intel", "kvm_amd"))
+
+
+def _power(stats: dict[str, Any]) -> Power:
+    state, reason = stats.get("state.state"), stats.get("state.reason")
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_CRASHED:
+        return Power.CRASHED
+    return _POWER.get(int(state or 0), Power.OFF)
+
+
+def _version(host: libvirt.virConnect) -> str:
+    def dotted(number: int) -> str:
+        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+    return f"libvirt {dotted(host.getLibVersion())}, {host.getType()} {dotted(host.getVersion())}"

@@ -1,0 +1,122 @@
+"""Volumes of ours: their names, their XML (https://libvirt.org/formatstorage.html), and what a base image must be."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from lxml import etree
+from lxml.builder import E
+
+from instances.drivers.base import BaseImage, DriverError
+
+GIB = 1024**3
+# The first bytes of a qcow2 file (QEMU, docs/interop/qcow2.txt).
+MAGIC = b"QFI\xfb"
+_MACHINE_VOLUME = re.compile(r"visa-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.qcow2|-seed\.iso)")
+_BASE_VOLUME = re.compile(r"base-[0-9a-f]{16}\.qcow2")
+_QEMU_IMG_DEADLINE_S = 30
+# An image's header decides how much qemu-img reads and keeps, so a crafted one is given little of both.
+_QEMU_IMG = ("prlimit", "--as=1073741824", "--cpu=20", "qemu-img", "info", "-U", "-f", "qcow2", "--output=json", "--")
+
+
+def base_name(base: BaseImage) -> str:
+    """Named by its bytes: a base that overlays use is never overwritten by another."""
+    return f"base-{base.sha256[:16]}.qcow2"
+
+
+def disk_name(uuid: UUID) -> str:
+    return f"visa-{uuid}.qcow2"
+
+
+def seed_name(uuid: UUID) -> str:
+    return f"visa-{uuid}-seed.iso"
+
+
+def is_base(name: str) -> bool:
+    return _BASE_VOLUME.fullmatch(name) is not None
+
+
+def machine_of(name: str) -> UUID | None:
+    """Whose disk or seed a volume is, by its name."""
+    match = _MACHINE_VOLUME.fullmatch(name)
+    return UUID(match.group(1)) if match else None
+
+
+def pool_xml(name: str, path: str) -> str:
+    root = E.pool(E.name(name), E.target(E.path(path)), type="dir")
+    return etree.tostring(root, pretty_print=True, encoding="unicode")
+
+
+def raw_volume_xml(name: str, size: int, mode: str) -> str:
+    """A volume of `size` bytes that will be filled by an upload; `mode` is its octal permissions."""
+    root = E.volume(
+        E.name(name),
+        E.capacity(str(size), unit="bytes"),
+        E.allocation("0", unit="bytes"),
+        E.target(E.format(type="raw"), E.permissions(E.mode(mode))),
+    )
+    return etree.tostring(root, pretty_print=True, encoding="unicode")
+
+
+def overlay_xml(name: str, size_gib: int, base_path: str) -> str:
+    """A disk that keeps only what differs from its base. libvirt would otherwise choose qcow2's old format 0.10."""
+    root = E.volume(
+        E.name(name),
+        E.capacity(str(size_gib), unit="GiB"),
+        E.target(E.format(type="qcow2"), E.compat("1.1"), E.permissions(E.mode("0600"))),
+        E.backingStore(E.path(base_path), E.format(type="qcow2")),
+    )
+    return etree.tostring(root, pretty_print=True, encoding="unicode")
+
+
+def backing_path(volume_xml: str) -> str | None:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    return etree.fromstring(volume_xml, parser).findtext("backingStore/path")
+
+
+def check_image(base: BaseImage) -> None:
+    """Refuse a base image that could not boot, or that would make the host open other files than itself.
+
+    Raises a permanent DriverError with a sentence that names the fault.
+    """
+    path = Path(base.path)
+    try:
+        with path.open("rb") as image:
+            magic = image.read(len(MAGIC))
+    except OSError as error:
+        raise DriverError(f"The image {path.name} cannot be read where VISA runs.", permanent=True) from error
+    if magic != MAGIC:
+        raise DriverError(f"The image {path.name} is not a qcow2 file.", permanent=True)
+    _refuse_dangerous(path.name, _describe(path), base.virtual_size_gib)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    try:
+        answer = subprocess.run(
+            [*_QEMU_IMG, str(path.absolute())], capture_output=True, check=True, timeout=_QEMU_IMG_DEADLINE_S
+        )
+        described: dict[str, Any] = json.loads(answer.stdout)
+    except FileNotFoundError as error:
+        raise DriverError("qemu-img is missing where VISA's workers run: install qemu-utils.") from error
+    except (subprocess.SubprocessError, ValueError) as error:
+        raise DriverError(f"The image {path.name} is not a sound qcow2 file.", permanent=True) from error
+    return described
+
+
+def _refuse_dangerous(name: str, described: dict[str, Any], virtual_size_gib: int) -> None:
+    extra = described.get("format-specific", {}).get("data", {})
+    faults = {
+        "is built on another file (a backing file)": "backing-filename" in described,
+        "keeps its data in another file": "data-file" in extra,
+        "is encrypted": bool(described.get("encrypted")),
+        f"is larger than the {virtual_size_gib} GiB it was registered with": described["virtual-size"]
+        > virtual_size_gib * GIB,
+    }
+    for fault, present in faults.items():
+        if present:
+            raise DriverError(f"The image {name} {fault}, so it is not used.", permanent=True)
