@@ -15,8 +15,8 @@ WANTED = {
     "novnc/core": "@novnc/novnc/core",
     "novnc/vendor": "@novnc/novnc/vendor",
     "novnc/LICENSE.txt": "@novnc/novnc/LICENSE.txt",
-    "pico/pico.min.css": "@picocss/pico/css/pico.min.css",
-    "pico/LICENSE.md": "@picocss/pico/LICENSE.md",
+    "modern-normalize/modern-normalize.css": "modern-normalize/modern-normalize.css",
+    "modern-normalize/LICENSE": "modern-normalize/license",
     "lucide/LICENSE": "lucide-static/LICENSE",
 }
 
