@@ -1,0 +1,111 @@
+"""libvirt on this host: found, or started when nothing runs it, and open to the user who runs VISA."""
+
+import grp
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from enum import Enum
+from pathlib import Path
+
+from deploy.steps import Failed, as_root, say
+
+# The one daemon of Debian 12, and the one for QEMU alone where the daemons are split.
+SOCKETS = [Path("/run/libvirt/libvirt-sock"), Path("/run/libvirt/virtqemud-sock")]
+KVM = Path("/dev/kvm")
+
+
+class Answer(Enum):
+    YES = "libvirt answers"
+    FORBIDDEN = "libvirt runs, but this user may not speak to it"
+    NO = "libvirt does not run"
+
+
+def ask() -> Answer:
+    answers = [_ask(path) for path in SOCKETS]
+    return next((answer for answer in (Answer.YES, Answer.FORBIDDEN) if answer in answers), Answer.NO)
+
+
+def _ask(path: Path) -> Answer:
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(5)
+        try:
+            trial.connect(str(path))
+        except PermissionError:
+            return Answer.FORBIDDEN
+        except OSError:
+            return Answer.NO
+    return Answer.YES
+
+
+def prepare() -> dict[str, list[str]]:
+    """Makes libvirt answer. What must be run for that beside Redis, by name: nothing where the host runs it itself.
+
+    Raises Failed with what to do when that is not in our power.
+    """
+    answer = ask()
+    if answer is Answer.NO and Path("/run/systemd/system").is_dir():
+        say("libvirt: starting the host's libvirtd")
+        subprocess.run(as_root(["systemctl", "start", "libvirtd"]), check=False)
+        answer = _wait_for_an_answer()
+    if answer is Answer.FORBIDDEN:
+        _join_the_group()
+    if answer is Answer.YES:
+        say("libvirt: answers")
+        return {}
+    if os.geteuid() != 0:
+        raise Failed(
+            "Nothing runs libvirt here, and without systemd only root can. Start it (sudo libvirtd -d) or be root."
+        )
+    say("libvirt: nothing runs it; starting virtlogd and libvirtd")
+    open_kvm()
+    return {"virtlogd": [_daemon("virtlogd")], "libvirtd": [_daemon("libvirtd")]}
+
+
+def _daemon(name: str) -> str:
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or name
+
+
+def _wait_for_an_answer(patience: float = 30.0) -> Answer:
+    deadline = time.monotonic() + patience
+    while (answer := ask()) is Answer.NO and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return answer
+
+
+def wait_until_ready(patience: float = 60.0) -> None:
+    """Waits for the first real answer of qemu:///system: libvirtd looks at QEMU's capabilities first. Raises Failed."""
+    deadline = time.monotonic() + patience
+    question = ["virsh", "-c", "qemu:///system", "domcapabilities", "--virttype", "qemu"]
+    while subprocess.run(question, capture_output=True, check=False).returncode:
+        if time.monotonic() > deadline:
+            raise Failed("libvirt was started but does not answer on qemu:///system. `make doctor` may say why.")
+        time.sleep(0.5)
+
+
+def open_kvm() -> None:
+    """Gives /dev/kvm to the group kvm, as udev does on Debian. Where nobody did and QEMU's user cannot open it, libvirt
+    looks at QEMU's capabilities anew before every answer, four seconds each time."""
+    try:
+        group = grp.getgrnam("kvm").gr_gid
+        if KVM.exists() and not KVM.stat().st_mode & stat.S_IWGRP:
+            os.chown(KVM, -1, group)
+            KVM.chmod(0o660)
+    except (KeyError, OSError) as error:
+        say(f"libvirt: /dev/kvm stays as it is ({error})")
+
+
+def _join_the_group() -> None:
+    """Puts the user into the group libvirt and starts this program again with it; a new sign-in is not needed."""
+    name = pwd.getpwuid(os.getuid()).pw_name
+    if os.environ.get("VISA_JOINED_LIBVIRT"):
+        raise Failed(f"{name} is in the group libvirt now, but libvirt still refuses. Sign out and in, then try again.")
+    say(f"libvirt: adding {name} to the group libvirt, which may use this host's machines")
+    subprocess.run(as_root(["usermod", "--append", "--groups", "libvirt", name]), check=True)
+    os.environ["VISA_JOINED_LIBVIRT"] = "1"
+    os.execvp("sg", ["sg", "libvirt", "-c", shlex.join([sys.executable, "-m", "deploy.run"])])  # noqa: S606

@@ -1,0 +1,115 @@
+"""Doing things one after the other, and saying in short lines how far it is."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TELL_EVERY = 10.0  # seconds between two lines about a step that takes long
+_began = time.monotonic()
+
+
+class Failed(Exception):
+    """What was asked cannot be done; the message is for the person at the terminal: what happened and what to do."""
+
+
+def say(text: str) -> None:
+    minutes, seconds = divmod(int(time.monotonic() - _began), 60)
+    print(f"[{minutes}:{seconds:02}] {text}", flush=True)
+
+
+def as_root(command: Sequence[str]) -> list[str]:
+    """The command, behind sudo where we are not root. sudo asks for the password at the terminal if it needs one."""
+    return list(command) if os.geteuid() == 0 else ["sudo", *command]
+
+
+def run(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Runs a command with its output in `log`, telling its latest line now and then. Raises Failed with the last lines.
+
+    On Ctrl-C the command gets the same signal from the terminal; it is waited for, so that nothing is cut in half.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        process = _start(command, sink.fileno(), environment)
+        start = sink.tell()
+        try:
+            _wait_and_tell(process, log)
+        except KeyboardInterrupt:
+            process.wait(30)
+            raise
+    if process.returncode:
+        with log.open("rb") as output:
+            output.seek(start)
+            last = output.read().decode(errors="replace").splitlines()[-15:]
+        lines = "\n".join(f"    {line}" for line in last)
+        raise Failed(f"This failed: {' '.join(command)}\n{lines}\nThe whole output is in {log}.")
+
+
+def _start(command: Sequence[str], sink: int, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=dict(environment or os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+    except FileNotFoundError:
+        raise Failed(f"The program {command[0]} is missing. `make doctor` says what this host lacks.") from None
+
+
+def _wait_and_tell(process: subprocess.Popen[bytes], log: Path) -> None:
+    told = ""
+    while True:
+        try:
+            process.wait(TELL_EVERY)
+            return
+        except subprocess.TimeoutExpired:
+            latest = _last_line(log)
+            if latest and latest != told:
+                say(f"      … {latest[:100]}")
+            told = latest
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as output:
+        output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
+        lines = output.read().decode(errors="replace").replace("\r", "\n").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def fingerprint(files: Iterable[Path], *facts: str) -> str:
+    """One hash over the content of files and over facts, in the order given; a file that is missing counts as empty."""
+    whole = hashlib.sha256("\0".join(facts).encode())
+    for path in files:
+        whole.update(f"\0{path}\0".encode())
+        whole.update(path.read_bytes() if path.is_file() else b"")
+    return whole.hexdigest()
+
+
+def unless_done(stamp: Path, inputs: str, work: Callable[[], None]) -> bool:
+    """Does the work unless `stamp` says that it was done for these inputs. True when it was done now."""
+    if stamp.is_file() and stamp.read_text() == inputs:
+        return False
+    stamp.unlink(missing_ok=True)
+    work()
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(inputs)
+    return True
+
+
+def main_of(program: Callable[[], int]) -> int:
+    """Runs a program and turns its failures into a sentence and an exit code."""
+    try:
+        return program()
+    except Failed as failure:
+        print(f"\n{failure}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped half-way; the next start goes on from here.", file=sys.stderr, flush=True)
+        return 130
