@@ -568,7 +568,7 @@ class LibvirtDriver:
             addresses=tuple(leases.get(facts.mac, ())) if up else (),
             console=facts.console if up else None,
             hibernated=domain.UUID() in hibernated,
-            cpu_seconds=stats.get("cpu.time", 0) / 1e9,
+            cpu_seconds=stats.get("cpu.time", 0) / 1e9 if up else 0.0,
         )
 
     def _leases(self) -> dict[str, list[str]]:
@@ -597,24 +597,27 @@ class LibvirtDriver:
             # A refresh is refused while a copy to the pool is under way; the figures are then a little old.
             _unless({libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_INVALID}, pool.refresh, 0)
             _state, size, _allocated, free = pool.info()
-            _model, memory_mib, cpus, *_rest = host.getInfo()
+            memory_mib, memory_free_mib = self._memory_mib()
             is_kvm = self._platform().domain_type == "kvm"
             return Capacity(
-                cpus=cpus,
+                cpus=host.getInfo()[2],
                 memory_mib=memory_mib,
-                memory_free_mib=self._free_memory_mib(memory_mib),
+                memory_free_mib=memory_free_mib,
                 disk_gib=size // storage.GIB,
                 disk_free_gib=free // storage.GIB,
                 virtualisation=Virtualisation.KVM if is_kvm else Virtualisation.EMULATION,
                 version=_version(host),
             )
 
-    def _free_memory_mib(self, otherwise: int) -> int:
-        """What can be had at once: free memory and what the host's page cache would give back."""
-        stats = _if_supported(self._host().getMemoryStats, libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    def _memory_mib(self) -> tuple[int, int]:
+        """All of the host's memory, and what can be had of it at once: unused, or given back by the page cache."""
+        host = self._host()
+        stats = _if_supported(host.getMemoryStats, libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
         if stats is None:
-            return otherwise
-        return int(sum(stats.get(part, 0) for part in ("free", "buffers", "cached"))) >> 10
+            total = int(host.getInfo()[1])
+            return total, total
+        free = sum(stats.get(part, 0) for part in ("free", "buffers", "cached"))
+        return stats["total"] >> 10, free >> 10
 
     # Watching
 
