@@ -31,6 +31,10 @@ class ImageRefused(Exception):
     """The file cannot serve as an image. The message is a sentence for the person who adds it."""
 
 
+class WrongChecksum(ImageRefused):
+    """The file is an image, and not the one whose checksum was given."""
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """What is true of an accepted file. `virtual_size_gib` is rounded up to whole GiB."""
@@ -41,16 +45,20 @@ class ImageFacts:
     virtual_size_gib: int
 
 
-def inspect_image(path: str) -> ImageFacts:
+def inspect_image(path: str, expected_sha256: str = "") -> ImageFacts:
     """The facts of a qcow2 file that stands by itself. Reads it once in whole: some seconds for each GiB.
 
     Raises ImageRefused when there is no such file, when it is no qcow2, when it leans on another file (backing or data
-    file), is encrypted, damaged, or announces a disk of more than MAX_VIRTUAL_GIB.
+    file), is encrypted, damaged, or announces a disk of more than MAX_VIRTUAL_GIB; WrongChecksum when its bytes are
+    not those that `expected_sha256` names.
     """
     size = _check_file(path)
     _check_header(path)
     virtual_bytes = _check_with_qemu(path)
-    return ImageFacts(path, checksum(path), size, -(-virtual_bytes // 2**30))
+    found = checksum(path)
+    if expected_sha256 and expected_sha256.lower() != found:
+        raise WrongChecksum(_("The SHA-256 of this file is %(found)s: it is not the file you mean.") % {"found": found})
+    return ImageFacts(path, found, size, -(-virtual_bytes // 2**30))
 
 
 def checksum(path: str) -> str:
