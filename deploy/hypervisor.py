@@ -1,5 +1,6 @@
 """libvirt on this host: found, or started when nothing runs it, and open to the user who runs VISA."""
 
+import filecmp
 import grp
 import os
 import pwd
@@ -13,11 +14,12 @@ import time
 from enum import Enum
 from pathlib import Path
 
-from deploy.steps import Failed, as_root, say
+from deploy.steps import ROOT, Failed, as_root, say
 
 # The one daemon of Debian 12, and the one for QEMU alone where the daemons are split.
 SOCKETS = [Path("/run/libvirt/libvirt-sock"), Path("/run/libvirt/virtqemud-sock")]
 KVM = Path("/dev/kvm")
+HOOK = Path("/etc/libvirt/hooks/network.d/visa")
 
 
 class Answer(Enum):
@@ -48,6 +50,7 @@ def prepare() -> dict[str, list[str]]:
 
     Raises Failed with what to do when that is not in our power.
     """
+    install_hook()
     answer = ask()
     if answer is Answer.NO and Path("/run/systemd/system").is_dir():
         say("libvirt: starting the host's libvirtd")
@@ -65,6 +68,16 @@ def prepare() -> dict[str, list[str]]:
     say("libvirt: nothing runs it; starting virtlogd and libvirtd")
     open_kvm()
     return {"virtlogd": [_daemon("virtlogd")], "libvirtd": [_daemon("libvirtd")]}
+
+
+def install_hook() -> None:
+    """Puts our guard of the host's network where libvirt looks for it, unless this very one is there."""
+    ours = ROOT / "deploy" / "host" / "visa-network"
+    if HOOK.is_file() and filecmp.cmp(ours, HOOK, shallow=False):
+        return
+    say(f"libvirt: installing {HOOK}, which keeps machines away from this host's services")
+    if subprocess.run(as_root([str(ROOT / "deploy" / "host" / "install")]), check=False).returncode:
+        raise Failed("The network hook for libvirt could not be installed; the lines above say why.")
 
 
 def _daemon(name: str) -> str:

@@ -15,7 +15,7 @@ UV = "uv==0.13.9"
 LOG = Path(os.environ.get("VISA_HOME", ROOT / "var")).resolve() / "log" / "install.log"
 
 DEBIAN_RUN = [
-    *("ca-certificates", "gcc", "libc6-dev", "pkg-config", "libvirt-dev", "gettext"),
+    *("python3", "ca-certificates", "gcc", "libc6-dev", "pkg-config", "libvirt-dev", "gettext"),
     *("qemu-system-x86", "qemu-utils", "libvirt-daemon-system", "libvirt-daemon-driver-qemu", "libvirt-clients"),
     *("dnsmasq-base", "iptables", "nftables", "redis-server"),
     *("mmdebstrap", "e2fsprogs", "extlinux", "mount", "kmod"),  # guest/build

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from instances import alive
 
-PROCESSES = {"worker": "a worker", "beat": "beat, the clock", "observer": "the observer of the hosts"}
+PROCESSES = {"worker": "The worker", "beat": "The clock (beat)", "observer": "The observer of the hosts"}
 SEEN_WITHIN = 15.0  # seconds
 PATIENCE = 1.0  # seconds for each part
 
@@ -60,4 +60,4 @@ def _redis() -> list[str]:
 
 def _absent(name: str, seen: float | None) -> str:
     since = "was not seen within the last hour" if seen is None else f"was last seen {seen:.0f} seconds ago"
-    return f"{PROCESSES[name].capitalize()} {since}."
+    return f"{PROCESSES[name]} {since}."
