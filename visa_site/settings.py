@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "visa_site.reader.for_the_reader",
 ]
 
 ROOT_URLCONF = "visa_site.urls"
@@ -226,6 +227,8 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
 }
 KNOX_TOKEN_MODEL = "visa_site.PersonalToken"
+# Our own token model stands in for knox's; without this its migrations would still make their table.
+MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {"TOKEN_TTL": None, "TOKEN_PREFIX": "visa_", "MIN_REFRESH_INTERVAL": 60, "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "VISA",

@@ -1,0 +1,192 @@
+"""What the hosts say, written into the rows: on libvirt's own test driver, and against a small screen of ours."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from instances import observer, tasks
+from instances.drivers.base import Console, Driver, DomainStatus, Power
+from instances.models import Host, Instance, Stray
+from instances.states import State
+from tests.people import Facility, machine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOW = timezone.now()
+
+
+def on_host(house: Facility, state: State, **fields: object) -> Instance:
+    fields.setdefault("built_at", NOW)
+    return machine(house.alice, house.plan, house.host, state=state, **fields)
+
+
+def status(instance: Instance, power: Power, **facts: object) -> DomainStatus:
+    return DomainStatus(uuid=instance.uuid, generation=1, power=power, **facts)  # type: ignore[arg-type]
+
+
+def look(house: Facility, *statuses: DomainStatus, later: timedelta = timedelta()) -> None:
+    observer.settle(house.host, statuses, NOW + later)
+
+
+def row(instance: Instance) -> Instance:
+    return Instance.objects.get(pk=instance.pk)
+
+
+def test_what_the_host_says_is_written_beside_the_state(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house, status(one, Power.RUNNING, addresses=("10.0.0.7",), console=Console("127.0.0.1", 5903)))
+    seen = row(one)
+    assert (seen.power, seen.address, seen.console_port) == ("running", "10.0.0.7", 5903)
+    assert seen.observed_at == NOW
+
+
+def test_an_unchanged_look_costs_no_write(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house, status(one, Power.RUNNING))
+    look(house, status(one, Power.RUNNING), later=timedelta(seconds=3))
+    assert row(one).observed_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("state", "power", "outcome"),
+    [
+        (State.ACTIVE, Power.OFF, State.STOPPED),
+        (State.ACTIVE, Power.CRASHED, State.ERROR),
+        (State.STOPPING, Power.OFF, State.STOPPED),
+        (State.STOPPED, Power.RUNNING, State.STARTING),
+        (State.HIBERNATED, Power.RUNNING, State.STARTING),
+        (State.UNREACHABLE, Power.RUNNING, State.ACTIVE),
+        (State.UNREACHABLE, Power.OFF, State.STOPPED),
+        (State.ACTIVE, Power.RUNNING, State.ACTIVE),
+        (State.STOPPED, Power.OFF, State.STOPPED),
+        (State.BUILDING, Power.OFF, State.BUILDING),
+    ],
+)
+def test_the_row_follows_the_host(house: Facility, state: State, power: Power, outcome: State) -> None:
+    one = on_host(house, state)
+    look(house, status(one, power))
+    assert row(one).state == outcome
+
+
+def test_a_machine_missing_once_is_left_as_it_is(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house)
+    assert row(one).state == State.ACTIVE
+
+
+def test_a_machine_missing_twice_is_an_error_in_words(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house)
+    look(house, later=observer.SECOND_LOOK)
+    assert row(one).state == State.ERROR
+    assert "no longer knows" in row(one).problem
+
+
+def test_a_machine_that_came_back_between_two_looks_is_well(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house)
+    look(house, status(one, Power.RUNNING), later=timedelta(seconds=3))
+    look(house, later=timedelta(seconds=6))
+    assert row(one).state == State.ACTIVE
+
+
+def test_a_machine_that_is_not_built_yet_is_not_missed(house: Facility) -> None:
+    one = on_host(house, State.BUILDING, built_at=None)
+    look(house)
+    look(house, later=timedelta(minutes=1))
+    assert row(one).state == State.BUILDING
+    assert row(one).missing_since is None
+
+
+def test_a_domain_of_ours_without_a_row_is_shown_to_staff_and_left_alone(house: Facility, driver: Driver) -> None:
+    unknown = uuid4()
+    look(house, DomainStatus(uuid=unknown, generation=1, power=Power.RUNNING))
+    look(house, DomainStatus(uuid=unknown, generation=1, power=Power.RUNNING), later=timedelta(minutes=1))
+    assert Stray.objects.get().domain == unknown
+
+
+def test_a_stray_that_is_gone_is_no_longer_shown(house: Facility) -> None:
+    look(house, DomainStatus(uuid=uuid4(), generation=1, power=Power.RUNNING))
+    look(house)
+    assert not Stray.objects.exists()
+
+
+def test_a_deleted_machine_still_on_its_host_is_removed_at_the_second_look(
+    house: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = on_host(house, State.DELETED)
+    rung: list[str] = []
+    monkeypatch.setattr(tasks.remove_deleted, "delay", lambda _host, uuid: rung.append(uuid))
+    look(house, status(gone, Power.RUNNING))
+    assert rung == []
+    Stray.objects.update(first_seen_at=timezone.now() - observer.SECOND_LOOK)
+    look(house, status(gone, Power.RUNNING))
+    assert rung == [str(gone.uuid)]
+
+
+def test_a_guest_that_powers_off_while_restarting_is_started_again(
+    house: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = on_host(house, State.REBOOTING)
+    rung: list[int] = []
+    monkeypatch.setattr(tasks.advance, "delay", rung.append)
+    look(house, status(one, Power.OFF))
+    assert rung == [one.pk]
+
+
+def test_running_machines_of_a_silent_host_are_unreachable_and_say_so(house: Facility) -> None:
+    running, stopped = on_host(house, State.ACTIVE), on_host(house, State.STOPPED)
+    observer.lost_contact(house.host, "The host does not answer.")
+    assert row(running).state == State.UNREACHABLE
+    assert row(stopped).state == State.STOPPED
+    assert Host.objects.get().problem == "The host does not answer."
+
+
+def test_a_restarted_guest_must_show_its_desktop_again(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE, desktop_ready_at=NOW, jupyter_ready_at=NOW)
+    observer.rebooted(one.uuid, NOW)
+    assert row(one).desktop_ready_at is None
+    assert row(one).booted_at == NOW
+
+
+@pytest.mark.parametrize(("state", "asked"), [(State.STARTING, True), (State.STOPPED, False), (State.DELETING, False)])
+def test_only_machines_that_owe_an_answer_are_asked(house: Facility, state: State, asked: bool) -> None:
+    one = on_host(house, state, address="127.0.0.1", power="running")
+    assert (one in observer.candidates()) is asked
+
+
+def test_a_restarting_machine_is_asked_only_after_it_went_down(house: Facility) -> None:
+    one = on_host(house, State.REBOOTING, address="127.0.0.1", power="running", booted_at=NOW - timedelta(hours=1))
+    Instance.objects.filter(pk=one.pk).update(state_since=NOW)
+    assert one not in observer.candidates()
+    observer.rebooted(one.uuid, NOW + timedelta(seconds=1))
+    assert one in observer.candidates()
+
+
+def test_a_drawn_desktop_makes_the_machine_active(house: Facility) -> None:
+    one = on_host(house, State.STARTING, desktop_ready_at=None)
+    observer._write(one, observer.Found(desktop=True, drawn=True), NOW)
+    assert row(one).state == State.ACTIVE
+    assert row(one).ready
+
+
+def test_a_desktop_that_answers_but_shows_nothing_waits_a_little(house: Facility) -> None:
+    one = on_host(house, State.STARTING, desktop_ready_at=None)
+    observer._write(one, observer.Found(desktop=True), timezone.now())
+    assert row(one).state == State.STARTING
+    observer._write(row(one), observer.Found(desktop=True), timezone.now() + observer.UNDRAWN_PATIENCE)
+    assert row(one).state == State.ACTIVE
+
+
+def test_a_machine_that_answers_nothing_goes_on_starting(house: Facility) -> None:
+    one = on_host(house, State.STARTING, desktop_ready_at=None, address="127.0.0.1", power="running")
+    observer.probe(observer.candidates())
+    assert row(one).state == State.STARTING
+
+
+def test_jupyter_is_ready_for_itself_after_the_desktop(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE, jupyter_ready_at=None)
+    observer._write(one, observer.Found(jupyter=True, desktop=True, drawn=True), NOW)
+    assert row(one).jupyter_ready_at == NOW

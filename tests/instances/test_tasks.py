@@ -1,0 +1,276 @@
+"""What workers do, on libvirt's own test driver."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from instances import actions, tasks
+from instances.actions import Wish
+from instances.drivers.base import Driver, Power
+from instances.leases import lease
+from instances.models import Host, Image, Instance
+from instances.states import State
+from tests.people import Facility, machine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def new_machine(house: Facility) -> Instance:
+    wish = Wish("Peaks", house.plan, (house.experiment,), 1440, 900, "fr", uuid4())
+    return actions.create(house.alice, wish)
+
+
+def built(house: Facility) -> Instance:
+    """A machine that runs on the host and whose desktop has been seen."""
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    made.transition(State.ACTIVE, desktop_ready_at=timezone.now())
+    return made
+
+
+def power(driver: Driver, instance: Instance) -> Power | None:
+    return next((status.power for status in driver.observe() if status.uuid == instance.uuid), None)
+
+
+def state(instance: Instance) -> str:
+    return Instance.objects.get(pk=instance.pk).state
+
+
+def age(instance: Instance, by: timedelta) -> None:
+    """Let the machine's present state have begun earlier."""
+    Instance.objects.filter(pk=instance.pk).update(state_since=timezone.now() - by)
+
+
+def test_a_building_machine_is_made_and_started(house: Facility, driver: Driver) -> None:
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    assert made.state == State.STARTING
+    assert made.built_at is not None
+    assert power(driver, made) == Power.RUNNING
+    assert list(made.steps.values_list("name", flat=True)) == ["place", "disk", "start", "boot"]
+
+
+def test_the_same_ring_twice_does_the_work_once(house: Facility, driver: Driver) -> None:
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    tasks.advance(made.pk)
+    assert state(made) == State.STARTING
+    assert made.transitions.count() == 2
+
+
+def test_a_worker_that_died_after_the_disk_is_followed_by_one_that_goes_on(house: Facility, driver: Driver) -> None:
+    made = new_machine(house)
+    tasks._make(driver, made)
+    tasks.advance(made.pk)
+    assert state(made) == State.STARTING
+    assert len([status for status in driver.observe() if status.uuid == made.uuid]) == 1
+
+
+def test_a_machine_deleted_while_it_was_built_leaves_nothing(house: Facility, driver: Driver) -> None:
+    made = new_machine(house)
+    tasks._make(driver, made)
+    actions.delete(Instance.objects.get(pk=made.pk), house.alice)
+    tasks.advance(made.pk)
+    assert state(made) == State.DELETED
+    assert power(driver, made) is None
+
+
+def test_a_deletion_asked_for_during_the_build_is_done_by_the_same_worker(
+    house: Facility, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_machine(house)
+    begin = Instance.begin_step
+
+    def delete_at_start(instance: Instance, name: str) -> None:
+        begin(instance, name)
+        if name == "start":
+            actions.delete(Instance.objects.get(pk=made.pk), house.alice)
+
+    monkeypatch.setattr(Instance, "begin_step", delete_at_start)
+    tasks.advance(made.pk)
+    assert state(made) == State.DELETED
+    assert power(driver, made) is None
+
+
+def test_a_broken_image_file_is_an_error_in_words_and_leaves_nothing(
+    house: Facility, driver: Driver, tmp_path: Any
+) -> None:
+    broken = tmp_path / "broken.qcow2"
+    broken.write_bytes(b"this is no disk")
+    Image.objects.update(path=str(broken), sha256="1" * 64)
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    assert made.state == State.ERROR
+    assert made.problem
+    assert "Traceback" not in made.problem
+    assert power(driver, made) is None
+
+
+def test_trying_again_after_the_image_was_mended_works(house: Facility, driver: Driver) -> None:
+    Image.objects.update(path="/nowhere.qcow2")
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    assert made.state == State.ERROR
+    Image.objects.update(path=house.image.path)
+    actions.retry(made, house.alice)
+    tasks.advance(made.pk)
+    assert state(made) == State.STARTING
+    assert power(driver, made) == Power.RUNNING
+
+
+def test_a_host_that_does_not_answer_is_waited_for_and_said(house: Facility) -> None:
+    made = new_machine(house)
+    Host.objects.update(uri="qemu+unix:///system?socket=/nowhere/libvirt-sock")
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    assert made.state == State.BUILDING
+    assert "does not answer" in made.problem
+
+
+def test_past_the_deadline_the_wait_ends_in_an_error_that_says_why(house: Facility) -> None:
+    made = new_machine(house)
+    Host.objects.update(uri="qemu+unix:///system?socket=/nowhere/libvirt-sock")
+    tasks.advance(made.pk)
+    Instance.objects.update(deadline_at=timezone.now() - timedelta(seconds=1))
+    tasks.sweep()
+    made.refresh_from_db()
+    assert made.state == State.ERROR
+    assert "does not answer" in made.problem
+
+
+def test_an_unknown_fault_becomes_an_error_and_not_a_machine_stuck_for_ever(
+    house: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def burst(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(tasks.WORK, State.BUILDING, burst)
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    assert made.state == State.ERROR
+    assert "unexpected" in made.problem
+
+
+def test_a_stopping_guest_is_asked_first_and_its_power_taken_when_patience_ends(
+    house: Facility, driver: Driver
+) -> None:
+    made = built(house)
+    actions.stop(made, house.alice)
+    age(made, tasks.PATIENCE + timedelta(seconds=1))
+    tasks.advance(made.pk)
+    assert state(made) == State.STOPPED
+    assert power(driver, made) == Power.OFF
+
+
+def test_a_stopped_machine_starts_with_its_own_disk(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    actions.stop(made, house.alice)
+    age(made, tasks.PATIENCE + timedelta(seconds=1))
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    actions.start(made, house.alice)
+    tasks.advance(made.pk)
+    assert state(made) == State.STARTING
+    assert power(driver, made) == Power.RUNNING
+
+
+def test_a_machine_whose_disk_is_lost_is_never_silently_made_anew(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    driver.destroy(made.uuid)
+    made.transition(State.STOPPED)
+    actions.start(made, house.alice)
+    tasks.advance(made.pk)
+    assert state(made) == State.ERROR
+    assert power(driver, made) is None
+
+
+def test_a_guest_that_ignores_the_wish_to_restart_is_reset(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    actions.reboot(made, house.alice)
+    age(made, tasks.PATIENCE + timedelta(seconds=1))
+    tasks.advance(made.pk)
+    made.refresh_from_db()
+    assert made.booted_at is not None
+    assert made.booted_at > made.state_since
+    assert power(driver, made) == Power.RUNNING
+
+
+def test_a_deleted_machine_is_gone_from_the_host(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    actions.delete(made, house.alice)
+    tasks.advance(made.pk)
+    assert state(made) == State.DELETED
+    assert power(driver, made) is None
+
+
+def test_a_machine_that_another_worker_holds_is_left_to_it(house: Facility) -> None:
+    made = new_machine(house)
+    with lease(made.pk) as mine:
+        assert mine
+        tasks.advance(made.pk)
+        assert state(made) == State.BUILDING
+    tasks.advance(made.pk)
+    assert state(made) == State.STARTING
+
+
+def test_the_lease_of_a_killed_worker_runs_out(house: Facility) -> None:
+    made = new_machine(house)
+    Instance.objects.update(lease_until=timezone.now() - timedelta(seconds=1), lease_token=uuid4())
+    tasks.advance(made.pk)
+    assert state(made) == State.STARTING
+
+
+def test_the_sweep_rings_for_a_machine_whose_ring_was_lost(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = new_machine(house)
+    age(made, tasks.RING_AGAIN + timedelta(seconds=1))
+    rung: list[int] = []
+    monkeypatch.setattr(tasks.advance, "delay", rung.append)
+    tasks.sweep()
+    assert rung == [made.pk]
+
+
+def test_the_sweep_leaves_a_machine_that_a_worker_holds(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = new_machine(house)
+    age(made, tasks.RING_AGAIN + timedelta(seconds=1))
+    rung: list[int] = []
+    monkeypatch.setattr(tasks.advance, "delay", rung.append)
+    with lease(made.pk):
+        tasks.sweep()
+    assert rung == []
+
+
+def test_a_host_is_checked_and_its_size_written_down(house: Facility) -> None:
+    Host.objects.update(cpus=0, problem="old", seen_at=None)
+    tasks.check_host(house.host.pk)
+    seen = Host.objects.get()
+    assert seen.cpus > 0
+    assert seen.reachable
+
+
+def test_a_host_that_cannot_be_opened_says_why(house: Facility) -> None:
+    Host.objects.update(uri="qemu+unix:///system?socket=/nowhere/libvirt-sock")
+    tasks.check_host(house.host.pk)
+    assert "does not answer" in Host.objects.get().problem
+
+
+def test_only_a_domain_whose_row_says_deleted_is_removed(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    tasks.remove_deleted(house.host.pk, str(made.uuid))
+    assert power(driver, made) == Power.RUNNING
+    Instance.objects.update(state=State.DELETED)
+    tasks.remove_deleted(house.host.pk, str(made.uuid))
+    assert power(driver, made) is None
+
+
+def test_a_machine_without_a_host_is_an_error_in_words(house: Facility) -> None:
+    lost = machine(house.alice, house.plan, None, state=State.BUILDING, deadline_at=timezone.now() + timedelta(hours=1))
+    tasks.advance(lost.pk)
+    assert state(lost) == State.ERROR
