@@ -120,7 +120,7 @@ def machine(
     made.experiments.set(experiments)
     Member.objects.create(instance=made, user=owner, role=MemberRole.OWNER)
     Member.objects.bulk_create(Member(instance=made, user=user, role=MemberRole.USER) for user in members)
-    _write_past(made, now)
+    _write_past(made, timezone.now())
     return made
 
 

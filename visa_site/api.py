@@ -163,7 +163,7 @@ class SchemaView(SpectacularAPIView):
         return Response(_schema(get_language()))
 
 
-router = DefaultRouter()
+router = DefaultRouter(use_regex_path=False)
 router.register("experiments", ExperimentViewSet, basename="api-experiment")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("flavours", FlavourViewSet, basename="api-flavour")
