@@ -1,0 +1,5 @@
+from django.urls import path
+
+from desktops import views
+
+urlpatterns = [path("<uuid:uuid>/desktop/", views.desktop, name="desktop")]

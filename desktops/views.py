@@ -1,0 +1,54 @@
+"""The page of a machine's desktop. Pixels come by the relay's sockets, not through here."""
+
+from __future__ import annotations
+
+from typing import cast
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from desktops.words import words
+from experiments.models import Role, User
+from instances.models import Instance
+
+COMBOS = [
+    {"name": "Ctrl+Alt+Del", "codes": "ControlLeft AltLeft Delete"},
+    {"name": "Alt+Tab", "codes": "AltLeft Tab"},
+    {"name": "Alt+F4", "codes": "AltLeft F4"},
+    {"name": "Super", "codes": "MetaLeft"},
+    {"name": "Ctrl+Alt+T", "codes": "ControlLeft AltLeft KeyT"},
+    {"name": "Ctrl+W", "codes": "ControlLeft KeyW"},
+    {"name": "Esc", "codes": "Escape"},
+    {"name": "F11", "codes": "F11"},
+    {"name": "Print", "codes": "PrintScreen"},
+    {"name": "Ctrl+Alt+F1", "codes": "ControlLeft AltLeft F1"},
+]
+"""What browsers keep for themselves, by the names of KeyboardEvent.code."""
+
+
+@login_required
+@require_GET
+@never_cache
+def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """The machine and nothing else, for those who may see it; another's machine is not found."""
+    user = cast(User, request.user)
+    instance = get_object_or_404(Instance.objects.visible_to(user).select_related("owner"), uuid=uuid)
+    rescues = instance.owner_id == user.pk or user.has_role(Role.ADMIN, Role.IT_SUPPORT)
+    facts = {
+        "id": str(instance.uuid),
+        "name": instance.name,
+        "screen": f"/desktops/{instance.uuid}/screen/",
+        "console": f"/desktops/{instance.uuid}/console/" if rescues else None,
+        "machine": reverse("machine", args=[instance.uuid]),
+        "home": "/",
+        "status": reverse("machine-status", args=[instance.uuid]),
+        "signIn": f"{reverse('account_login')}?next={request.path}",
+        "words": words(),
+    }
+    context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS}
+    return render(request, "desktops/desktop.html", context)

@@ -1,0 +1,246 @@
+"""How a machine is told to a person: the state in words, the next sensible act, what else may be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from experiments.models import User
+from instances.models import Instance, Transition
+from instances.states import TRANSITIONS, WORKING, State
+
+Words = str | Promise
+
+
+class Look(NamedTuple):
+    """A state as people see it: words, a colour by its meaning, and a shape."""
+
+    word: Words
+    tone: str
+    icon: str
+
+
+LOOKS: dict[State, Look] = {
+    State.BUILDING: Look(gettext_lazy("Being made"), "busy", "circle-dashed"),
+    State.STARTING: Look(gettext_lazy("Starting"), "busy", "circle-dashed"),
+    State.ACTIVE: Look(gettext_lazy("Ready"), "good", "circle-check"),
+    State.STOPPING: Look(gettext_lazy("Stopping"), "busy", "circle-dashed"),
+    State.STOPPED: Look(gettext_lazy("Stopped"), "rest", "circle-stop"),
+    State.REBOOTING: Look(gettext_lazy("Restarting"), "busy", "circle-dashed"),
+    State.HIBERNATING: Look(gettext_lazy("Falling asleep"), "busy", "circle-dashed"),
+    State.HIBERNATED: Look(gettext_lazy("Asleep"), "rest", "moon-star"),
+    State.UNREACHABLE: Look(gettext_lazy("Out of reach"), "warn", "triangle-alert"),
+    State.ERROR: Look(gettext_lazy("Needs a hand"), "bad", "circle-x"),
+    State.DELETING: Look(gettext_lazy("Being deleted"), "busy", "circle-dashed"),
+    State.DELETED: Look(gettext_lazy("Deleted"), "rest", "trash-2"),
+}
+WAITING = Look(gettext_lazy("Waiting for the desktop"), "busy", "circle-dashed")
+
+STEPS: dict[str, Words] = {
+    "place": gettext_lazy("Find a host with room"),
+    "disk": gettext_lazy("Prepare the disk"),
+    "start": gettext_lazy("Switch the machine on"),
+    "boot": gettext_lazy("Start the system"),
+    "desktop": gettext_lazy("Draw the desktop"),
+}
+SOON = timedelta(days=2)
+MAKING = {State.BUILDING, State.STARTING, State.REBOOTING}
+
+HISTORY: dict[str, Words] = {
+    State.BUILDING: gettext_lazy("Machine ordered"),
+    State.STARTING: gettext_lazy("Disk made, switching on"),
+    State.ACTIVE: gettext_lazy("Ready for work"),
+    State.STOPPING: gettext_lazy("Stop asked for"),
+    State.STOPPED: gettext_lazy("Stopped"),
+    State.REBOOTING: gettext_lazy("Restart asked for"),
+    State.HIBERNATING: gettext_lazy("Falling asleep"),
+    State.HIBERNATED: gettext_lazy("Asleep"),
+    State.UNREACHABLE: gettext_lazy("The host stopped answering"),
+    State.ERROR: gettext_lazy("Something failed"),
+    State.DELETING: gettext_lazy("Deletion asked for"),
+    State.DELETED: gettext_lazy("Deleted"),
+}
+
+
+@dataclass(frozen=True)
+class Act:
+    """A button of a card: a link (GET) or a change (POST). With `question` it asks before it does."""
+
+    name: str
+    label: Words
+    icon: str
+    url: str
+    method: str = "post"
+    question: Words = ""
+    loss: Words = ""
+    danger: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One step of making or starting: done, now or waiting, with the seconds that it took."""
+
+    label: Words
+    status: str
+    at: datetime | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """One machine as `user` may see and use it."""
+
+    instance: Instance
+    user: User
+    manages: bool
+    look: Look = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "look", look_of(self.instance))
+
+    @property
+    def mine(self) -> bool:
+        return self.instance.owner_id == self.user.pk
+
+    @property
+    def url(self) -> str:
+        return reverse("machine", args=[self.instance.uuid])
+
+    @property
+    def desktop_url(self) -> str:
+        return reverse("desktop", args=[self.instance.uuid])
+
+    @property
+    def making(self) -> bool:
+        """It is on its way to a desktop."""
+        waits = self.instance.state == State.ACTIVE and not self.instance.ready
+        return self.instance.state in MAKING or waits
+
+    @property
+    def working(self) -> bool:
+        return self.instance.state in WORKING or self.making
+
+    @property
+    def primary(self) -> Act | None:
+        """The next sensible act; None when there is nothing to do but wait."""
+        if self.instance.ready:
+            return Act("open", _("Open desktop"), "monitor-play", self.desktop_url, "get")
+        if self.making:
+            return Act("watch", _("Watch it start"), "eye", self.url, "get")
+        start = _starts().get(State(self.instance.state))
+        if start and self.manages:
+            return self._act("start", *start)
+        return None
+
+    @property
+    def menu(self) -> list[Act]:
+        """What else the person may ask of the machine as it is now."""
+        if not self.manages:
+            return []
+        allowed = TRANSITIONS[State(self.instance.state)]
+        acts = []
+        if State.REBOOTING in allowed:
+            acts.append(self._reboot())
+        if State.STOPPING in allowed:
+            acts.append(self._stop())
+        if State.DELETING in allowed:
+            acts.append(self._delete())
+        return acts
+
+    @property
+    def waits_for(self) -> str:
+        """What somebody who may not act needs to know."""
+        if self.primary or self.manages or self.working:
+            return ""
+        return _("Only %(owner)s can start it.") % {"owner": self.instance.owner}
+
+    @property
+    def ends_soon(self) -> bool:
+        ends = self.instance.expires_at
+        return ends is not None and ends - timezone.now() < SOON
+
+    @property
+    def total(self) -> float | None:
+        """Seconds from the first step of this attempt to the desktop."""
+        begun = [line.at for line in self.lines if line.at is not None]
+        ready = self.instance.desktop_ready_at
+        return (ready - begun[0]).total_seconds() if begun and ready else None
+
+    @property
+    def step(self) -> Line | None:
+        return next((line for line in self.lines if line.status == "now"), None)
+
+    @property
+    def lines(self) -> list[Line]:
+        return steps_of(self.instance)
+
+    def _act(
+        self, name: str, label: str, icon: str, *, question: str = "", loss: str = "", danger: bool = False
+    ) -> Act:
+        url = reverse("machine-act", args=[self.instance.uuid, name])
+        return Act(name, label, icon, url, question=question, loss=loss, danger=danger)
+
+    def _reboot(self) -> Act:
+        question = _("Restart “%(name)s”?") % {"name": self.instance.name}
+        loss = _("Programs in it are closed. What you have not saved is lost; files stay.")
+        return self._act("reboot", _("Restart"), "rotate-cw", question=question, loss=loss)
+
+    def _stop(self) -> Act:
+        question = _("Stop “%(name)s”?") % {"name": self.instance.name}
+        loss = _("Programs in it are closed. What you have not saved is lost; files stay, and you can start it again.")
+        return self._act("stop", _("Stop"), "power-off", question=question, loss=loss)
+
+    def _delete(self) -> Act:
+        question = _("Delete “%(name)s” for good?") % {"name": self.instance.name}
+        loss = _("The machine and every file on its own disk are lost. Nobody can bring them back.")
+        return self._act("delete", _("Delete"), "trash-2", question=question, loss=loss, danger=True)
+
+
+def _starts() -> dict[State, tuple[str, str]]:
+    return {
+        State.STOPPED: (_("Start"), "power"),
+        State.HIBERNATED: (_("Resume"), "play"),
+        State.ERROR: (_("Try again"), "rotate-ccw"),
+    }
+
+
+def look_of(instance: Instance) -> Look:
+    waits = instance.state == State.ACTIVE and not instance.ready
+    return WAITING if waits else LOOKS[State(instance.state)]
+
+
+def steps_of(instance: Instance) -> list[Line]:
+    """The steps of the present attempt in their order; those still to come follow while the machine is not ready."""
+    begun = {step.name: step.at for step in instance.steps.all() if step.attempt == instance.attempt}
+    order = list(STEPS)
+    last = max(
+        (order.index(name) for name in begun if name in STEPS),
+        default=order.index("start") - 1 if instance.built_at else -1,
+    )
+    lines = [_line(name, begun, order, instance) for name in order[: last + 1] if name in begun]
+    coming = [] if instance.ready else order[last + 1 :]
+    return lines + [Line(STEPS[name], "waiting") for name in coming]
+
+
+def _line(name: str, begun: dict[str, datetime], order: list[str], instance: Instance) -> Line:
+    """A step that began: it ended when the next began, or when the desktop was ready."""
+    at = begun[name]
+    following = [begun[later] for later in order[order.index(name) + 1 :] if later in begun]
+    end = following[0] if following else instance.desktop_ready_at
+    if end is not None:
+        return Line(STEPS[name], "done", at, max(0.0, (end - at).total_seconds()))
+    status = "failed" if instance.state == State.ERROR else "now"
+    return Line(STEPS[name], status, at, (timezone.now() - at).total_seconds())
+
+
+def said(transition: Transition) -> Words:
+    """A row of the history in plain words."""
+    asked = transition.to == State.STARTING and transition.origin != State.BUILDING
+    return _("Start asked for") if asked else HISTORY.get(transition.to, transition.to)

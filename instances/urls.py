@@ -1,0 +1,16 @@
+from django.urls import path
+
+from instances import views
+
+urlpatterns = [
+    path("new/", views.new, name="machine-new"),
+    path("new/sizes/", views.sizes, name="machine-sizes"),
+    path("past/", views.past, name="machines-past"),
+    path("<uuid:uuid>/", views.machine, name="machine"),
+    path("<uuid:uuid>/card/", views.card, name="machine-card"),
+    path("<uuid:uuid>/progress/", views.progress, name="machine-progress"),
+    path("<uuid:uuid>/status/", views.status, name="machine-status"),
+    path("<uuid:uuid>/rename/", views.rename, name="machine-rename"),
+    path("<uuid:uuid>/thumbnail/", views.thumbnail, name="machine-thumbnail"),
+    path("<uuid:uuid>/<slug:name>/", views.act, name="machine-act"),
+]

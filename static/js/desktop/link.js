@@ -1,0 +1,146 @@
+// The link to the machine's screen: one RFB session after another, until the person leaves or may no longer look.
+
+import RFB from "../../vendor/novnc/core/rfb.js";
+
+const WAITS = [0.5, 1, 2, 4, 8]; // seconds between attempts; the last repeats
+const SILENCE = 8000; // ms without a byte after which a line counts as broken
+const ASK_STATE = 4000; // ms between looks at a machine that is not ready
+const SIGN_IN = 4401, WITHDRAWN = 4403, NOT_FOUND = 4404, OWNER_AWAY = 4409, STOPPED = 4410;
+const FINAL = { [SIGN_IN]: "signedOut", [WITHDRAWN]: "withdrawn", [NOT_FOUND]: "notFound" };
+
+const socketAddress = (path) => `${location.protocol.replace("http", "ws")}//${location.host}${path}`;
+
+/** Events: `connect` (detail: rfb), `down` (detail: picture), `trouble` (detail: { what, word, wait, final }). */
+export class Link extends EventTarget {
+    constructor(place, facts, meter) {
+        super();
+        Object.assign(this, { place, facts, meter, attempts: 0, timer: 0, console: false, rfb: null, socket: null });
+        window.addEventListener("online", () => this.now());
+        window.addEventListener("offline", () => this.#lost("offline"));
+        setInterval(() => this.#listenForSilence(), 1000);
+        setInterval(() => document.visibilityState === "visible" && this.#ask(), 2000);
+    }
+
+    /** Look how the machine is, and connect when there is something to see. */
+    async now() {
+        clearTimeout(this.timer);
+        if (this.over || this.socket) return;
+        const state = await this.#state();
+        if (this.over || this.socket) return;
+        if (state.what) this.#trouble(state);
+        else this.#open();
+    }
+
+    /** The desktop, or the machine's own screen. */
+    show(console) {
+        this.console = console;
+        this.attempts = 0;
+        this.#drop();
+        this.now();
+    }
+
+    async #state() {
+        try {
+            const answer = await fetch(this.facts.status, { redirect: "manual", cache: "no-store" });
+            if (answer.type === "opaqueredirect" || answer.status === 401) return this.#end("signedOut");
+            if (answer.status === 404) return this.#end("notFound");
+            if (!answer.ok) return { what: "silent", wait: this.#wait() };
+            const machine = await answer.json();
+            this.machine = machine;
+            if (this.console) return machine.console ? {} : { what: "noConsole", wait: ASK_STATE / 1000 };
+            if (machine.ready) return {};
+            const what = machine.working ? "waiting" : "notRunning";
+            return { what, word: machine.step || machine.word, watch: machine.console, wait: ASK_STATE / 1000, quiet: true };
+        } catch {
+            return { what: navigator.onLine ? "lost" : "offline", wait: this.#wait() };
+        }
+    }
+
+    #end(what) {
+        this.over = true;
+        return { what, final: true };
+    }
+
+    #wait() {
+        return WAITS[Math.min(this.attempts++, WAITS.length - 1)];
+    }
+
+    #trouble(state) {
+        this.dispatchEvent(new CustomEvent("trouble", { detail: state }));
+        if (!state.final) this.timer = setTimeout(() => this.now(), state.wait * 1000);
+    }
+
+    #open() {
+        const path = this.console ? this.facts.console : this.facts.screen;
+        const socket = new WebSocket(socketAddress(path), ["binary"]);
+        this.socket = socket;
+        this.heard = Date.now();
+        socket.addEventListener("message", (event) => {
+            this.heard = Date.now();
+            this.meter.received(event.data.byteLength ?? 0);
+        });
+        socket.addEventListener("close", (event) => this.socket === socket && this.#closed(event.code));
+        this.meter.follow(socket);
+        this.#speak(socket);
+    }
+
+    #speak(socket) {
+        const rfb = new RFB(this.place, socket);
+        this.rfb = rfb;
+        rfb.background = "#05080f";
+        rfb.addEventListener("connect", () => {
+            if (this.rfb !== rfb) return;
+            this.attempts = 0;
+            this.up = true;
+            this.meter.watch(this.place.querySelector("canvas"));
+            this.dispatchEvent(new CustomEvent("connect", { detail: rfb }));
+        });
+        for (const name of ["clipboard", "desktopname", "bell"]) {
+            rfb.addEventListener(name, (event) => this.dispatchEvent(new CustomEvent(name, { detail: event.detail })));
+        }
+    }
+
+    #closed(code) {
+        this.#drop();
+        if (FINAL[code]) return this.#trouble(this.#end(FINAL[code]));
+        if (code === OWNER_AWAY) return this.#trouble({ what: "ownerAway", wait: 10 });
+        if (code === STOPPED) return this.#trouble({ what: "stopped", wait: ASK_STATE / 1000, quiet: true });
+        const what = !navigator.onLine ? "offline" : code === 4502 ? "silent" : "lost";
+        return this.#trouble({ what, wait: this.#wait() });
+    }
+
+    #lost(what) {
+        if (!this.socket) return;
+        this.#drop();
+        this.#trouble({ what, wait: this.#wait() });
+    }
+
+    /** Let go of the line; what was seen last is handed on as a picture. */
+    #drop() {
+        clearTimeout(this.timer);
+        const { socket, rfb } = this;
+        this.socket = this.rfb = null;
+        if (!socket) return;
+        const canvas = this.place.querySelector("canvas");
+        if (this.up && canvas?.width) {
+            this.dispatchEvent(new CustomEvent("down", { detail: canvas }));
+        }
+        this.up = false;
+        rfb.disconnect();
+        socket.close();
+        this.place.replaceChildren();
+    }
+
+    /** A question that the machine always answers: its round trip, and a sign that the line lives. */
+    #ask() {
+        if (this.up && this.socket?.readyState === WebSocket.OPEN) this.meter.ask(this.socket);
+    }
+
+    #listenForSilence() {
+        if (!this.socket || document.visibilityState !== "visible") {
+            this.heard = Date.now();
+            return;
+        }
+        if (Date.now() - this.heard > SILENCE) this.#lost("lost");
+    }
+}

@@ -1,0 +1,65 @@
+// Brings the parts of a page that show a machine up to date when that machine changed.
+
+import { listen } from "./events.js";
+
+const SLOW = 10000;
+const GRACE = 3000; // a socket that is back so soon is not worth a word
+const connection = document.getElementById("connection");
+const announcer = document.getElementById("announcer");
+let away = 0;
+let grace = 0;
+
+const busy = (part) => part.querySelector("details.menu[open]") || document.getElementById("confirm").open;
+const refresh = (part) => {
+    if (busy(part)) {
+        setTimeout(() => part.isConnected && refresh(part), 1000);
+    } else {
+        htmx.trigger(part, "changed");
+    }
+};
+const everything = () => document.querySelectorAll("[data-machine]").forEach(refresh);
+
+function heard(message) {
+    document.dispatchEvent(new CustomEvent("visa:heard", { detail: message }));
+    if (message.type !== "instance") return;
+    const parts = document.querySelectorAll(`[data-machine="${CSS.escape(message.id)}"]`);
+    parts.forEach(refresh);
+    const list = document.querySelector("[data-live-list]");
+    if (list && !parts.length && message.state !== "deleted") location.reload();
+}
+
+function there(yes) {
+    clearTimeout(grace);
+    if (yes) {
+        clearInterval(away);
+        if (away) everything();
+        away = 0;
+        connection.hidden = true;
+    } else if (!away) {
+        away = setInterval(everything, SLOW);
+        grace = setTimeout(() => say(document.body.dataset.reconnecting), GRACE);
+    }
+}
+
+function say(text) {
+    connection.textContent = text;
+    connection.hidden = false;
+}
+document.addEventListener("visa:say", (event) => {
+    say(event.detail);
+    setTimeout(() => (connection.hidden = true), 6000);
+});
+
+// Screen readers hear a state that changed; a list that became empty invites again.
+document.addEventListener("htmx:beforeSwap", (event) => {
+    event.detail.target.dataset.before = event.detail.target.dataset.said ?? "";
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+    const before = event.detail.target.dataset?.before;
+    const now = document.getElementById(event.detail.target.id);
+    if (now?.dataset.said && now.dataset.said !== before) announcer.textContent = now.dataset.said;
+    const list = document.querySelector("[data-live-list]");
+    if (list && before && !list.querySelector("[data-machine]")) location.reload();
+});
+
+if (document.querySelector("[data-machine], [data-live-list]")) listen(heard, there);

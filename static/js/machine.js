@@ -1,0 +1,32 @@
+// While a machine is made: its boot screen as a small live picture, and its desktop when that is ready.
+
+const RETRY = 2000;
+const progress = () => document.getElementById("progress");
+const waitedFor = "making" in progress().dataset;
+let screen = null;
+
+// The person is still there: open the desktop in place of this page's wait
+const openWhenReady = () => {
+    const { ready } = progress().dataset;
+    if (waitedFor && ready && document.visibilityState === "visible") location.assign(ready);
+};
+document.addEventListener("htmx:afterSettle", openWhenReady);
+document.addEventListener("visibilitychange", openWhenReady);
+
+async function watch() {
+    const place = document.getElementById("console");
+    if (screen || !place?.dataset.socket || !("making" in progress().dataset)) return;
+    screen = "loading";
+    const { default: RFB } = await import("../vendor/novnc/core/rfb.js");
+    const address = `${location.protocol.replace("http", "ws")}//${location.host}${place.dataset.socket}`;
+    screen = new RFB(place, address, { wsProtocols: ["binary"] });
+    Object.assign(screen, { viewOnly: true, scaleViewport: true, focusOnClick: false, background: "#000" });
+    screen.addEventListener("connect", () => (place.hidden = false));
+    screen.addEventListener("disconnect", () => {
+        place.hidden = true;
+        place.replaceChildren();
+        screen = null;
+        setTimeout(watch, RETRY);
+    });
+}
+if (waitedFor) watch();
