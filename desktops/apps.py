@@ -5,3 +5,8 @@ from django.utils.translation import gettext_lazy as _
 class DesktopsConfig(AppConfig):
     name = "desktops"
     verbose_name = _("Desktops")
+
+    def ready(self) -> None:
+        from desktops import news  # noqa: PLC0415 - models can be imported only now
+
+        news.connect()

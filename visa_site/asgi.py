@@ -2,13 +2,12 @@
 
 import os
 
-from channels.auth import AuthMiddlewareStack
-from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "visa_site.settings")
 pages = get_asgi_application()
 
-from desktops.routing import websocket_urlpatterns  # noqa: E402 - Django's apps must be loaded first
+from desktops.routing import application as sockets  # noqa: E402 - Django's apps must be loaded first
 
-application = ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
+application = ProtocolTypeRouter({"http": pages, "websocket": sockets})

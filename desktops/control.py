@@ -1,0 +1,111 @@
+"""The control line: how every open socket hears within a moment that a right, a machine or a session has changed.
+
+A message is only a doorbell: whoever hears it looks at the rows again. Sockets look every few seconds anyway, so a
+message that Redis loses costs seconds, never a right that outlives its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 2.0
+"""Seconds that telling others may take; a hanging Redis must not hang who tells."""
+
+LOOK_AGAIN = {"type": "look.again"}
+SESSION_ENDED = {"type": "session.ended"}
+
+
+def of_user(user_id: int) -> str:
+    return f"user.{user_id}"
+
+
+def of_instance(uuid: UUID) -> str:
+    return f"instance.{uuid.hex}"
+
+
+def of_session(session_key: str) -> str:
+    """Named by a hash: whoever reads Redis' channels cannot take over a session."""
+    return f"session.{sha256(session_key.encode()).hexdigest()[:32]}"
+
+
+def tell(groups: Iterable[str], message: dict[str, Any]) -> None:
+    """Send to all sockets in these groups, from any process; where Redis does not answer, log it and go on."""
+    try:
+        async_to_sync(_tell)(list(groups), message)
+    except (RedisError, OSError) as error:
+        log.warning("could not tell %r: %r", message["type"], error)
+
+
+async def _tell(groups: list[str], message: dict[str, Any]) -> None:
+    layer = get_channel_layer()
+    async with asyncio.timeout(PATIENCE):
+        for group in groups:
+            await layer.group_send(group, message)
+
+
+class Line:
+    """What one socket hears. While Redis does not answer it is a line to nowhere: only the time passes."""
+
+    def __init__(self) -> None:
+        self._layer = get_channel_layer()
+        self._channel: str | None = None
+        self._groups: list[str] = []
+        self._next: asyncio.Task[dict[str, Any]] | None = None
+
+    async def join(self, groups: list[str]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            self._channel = await self._layer.new_channel()
+            # One receive goes on for the life of the line: cancelling it ends the channel's subscription.
+            self._next = asyncio.create_task(self._layer.receive(self._channel))
+            for group in groups:
+                self._groups.append(group)
+                await self._layer.group_add(group, self._channel)
+
+    async def hear(self, patience: float) -> dict[str, Any] | None:
+        """The next message; None when there is none within `patience` seconds."""
+        if self._next is None:
+            await asyncio.sleep(patience)
+            return None
+        done, _ = await asyncio.wait({self._next}, timeout=patience)
+        if not done:
+            return None
+        message = self._next.result()
+        self._next = asyncio.create_task(self._layer.receive(self._channel))
+        return message
+
+    async def leave(self) -> None:
+        if self._next:
+            self._next.cancel()
+            await asyncio.gather(self._next, return_exceptions=True)
+        async with asyncio.timeout(PATIENCE):
+            for group in self._groups:
+                await self._layer.group_discard(group, self._channel)
+
+
+@asynccontextmanager
+async def listening(groups: list[str]) -> AsyncIterator[Line]:
+    """A line that hears these groups until the block ends."""
+    line = Line()
+    try:
+        await line.join(groups)
+    except (RedisError, OSError) as error:
+        log.warning("a socket has no control line and looks only now and then: %r", error)
+    try:
+        yield line
+    finally:
+        try:
+            await line.leave()
+        except (RedisError, OSError) as error:
+            log.warning("could not leave %r: %r", groups, error)

@@ -1,0 +1,161 @@
+"""The ASGI callables of a machine's screens: admit, connect, accept, relay, close with a reason.
+
+Plain callables, not Channels consumers: a consumer awaits the one thread that all of Django's synchronous code shares
+before each message, and costs more than twice as much for a frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from desktops import access, control
+from desktops.access import Denied, Ticket
+from desktops.models import SEEN_EVERY, Connection, Which
+from desktops.relay import NO_ANSWER, Code, Ending, Receive, Relay, Send, say_farewell
+from desktops.server import EXTENSION
+from instances.models import Instance
+from instances.screen import Screen, ScreenRefused, ScreenUnavailable, open_screen
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+CONNECT_PATIENCE = 5.0
+"""Seconds in which the machine's screen must have let us in."""
+
+INTERRUPTED = Ending(Code.INTERRUPTED, "The relay was interrupted.")
+
+
+async def screen(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """The machine's desktop: for its owner, its members, and support."""
+    await _serve(Which.SCREEN, scope, receive, send)
+
+
+async def console(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """The hypervisor's view of the machine: for its owner and support."""
+    await _serve(Which.CONSOLE, scope, receive, send)
+
+
+async def _serve(which: Which, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    uuid: UUID = scope["url_route"]["kwargs"]["uuid"]
+    key: str | None = scope["cookies"].get(settings.SESSION_COOKIE_NAME)
+    await receive()
+    ticket = await _in_database(_admit, key, uuid, which)
+    opened = await _open(ticket) if isinstance(ticket, Ticket) else ticket
+    # Accepted in any case: a browser tells its page the code of a closed socket, but not the status of a refused one.
+    await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
+    if isinstance(ticket, Denied):
+        await say_farewell(send, ticket.ending)
+    elif isinstance(opened, Denied):
+        await say_farewell(send, opened.ending)
+    else:
+        relay = Relay(opened, receive, send, ticket.role, scope.get("extensions", {}).get(EXTENSION))
+        await Visit(key, uuid, ticket, relay).run()
+
+
+def _admit(key: str | None, uuid: UUID, which: Which) -> Ticket | Denied:
+    return access.admit(access.signed_in(key), uuid, which)
+
+
+async def _open(ticket: Ticket) -> Screen | Denied:
+    try:
+        return await open_screen(ticket.host, ticket.port, ticket.password, CONNECT_PATIENCE)
+    except (ScreenUnavailable, ScreenRefused) as why:
+        log.warning("machine %s: %s did not open: %s", ticket.instance_id, ticket.which, why)
+        return access.NOT_YET
+
+
+def _subprotocol(scope: MutableMapping[str, Any]) -> str | None:
+    return "binary" if "binary" in scope.get("subprotocols", ()) else None
+
+
+class Visit:
+    """One admitted person at one screen: the relay, the control line beside it, and the row that remembers it."""
+
+    def __init__(self, key: str | None, uuid: UUID, ticket: Ticket, relay: Relay) -> None:
+        self._key = key
+        self._uuid = uuid
+        self._ticket = ticket
+        self._relay = relay
+        self._inputs = 0
+
+    async def run(self) -> None:
+        """Until the end, which is told to the viewer and written down however it comes."""
+        self._row = await _in_database(self._begin)
+        watch = asyncio.create_task(self._watch())
+        ending = INTERRUPTED
+        try:
+            ending = await self._relay.run()
+            if ending.code == Code.NO_ANSWER:
+                ending = await self._why_no_answer()
+            await self._relay.say_farewell(ending)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            await asyncio.shield(_in_database(self._finish, ending))
+
+    async def _why_no_answer(self) -> Ending:
+        answer = await _in_database(access.admit_again, self._key, self._uuid, self._ticket)
+        return answer.ending if isinstance(answer, Denied) else NO_ANSWER
+
+    async def _watch(self) -> None:
+        """Look at the rows now, whenever the line says so, and every few seconds."""
+        key = [control.of_session(self._key)] if self._key else []
+        groups = [control.of_user(self._ticket.user_id), control.of_instance(self._uuid), *key]
+        async with control.listening(groups) as line:
+            message: dict[str, Any] | None = None
+            while message is None or message["type"] != control.SESSION_ENDED["type"]:
+                if message is None or message["type"] == control.LOOK_AGAIN["type"]:
+                    await self._look()
+                message = await line.hear(SEEN_EVERY.total_seconds())
+        self._relay.end(access.SIGN_IN.ending)
+
+    async def _look(self) -> None:
+        try:
+            answer = await _in_database(self._note)
+        except DatabaseError as error:
+            log.warning("machine %s: could not look whether to go on: %r", self._ticket.instance_id, error)
+            return
+        if isinstance(answer, Denied):
+            self._relay.end(answer.ending)
+        elif answer.role is not self._relay.role:
+            self._relay.change_role(answer.role)
+
+    def _begin(self) -> int:
+        ticket = self._ticket
+        return Connection.objects.create(
+            instance_id=ticket.instance_id, user_id=ticket.user_id, which=ticket.which, role=ticket.role
+        ).pk
+
+    def _note(self) -> Ticket | Denied:
+        """Write down what passed so far; whether it may go on."""
+        self._write(seen_at=timezone.now())
+        return access.admit_again(self._key, self._uuid, self._ticket)
+
+    def _finish(self, ending: Ending) -> None:
+        now = timezone.now()
+        self._write(seen_at=now, closed_at=now, code=ending.code, reason=ending.reason)
+
+    def _write(self, **facts: Any) -> None:
+        relay = self._relay
+        if relay.inputs != self._inputs:
+            self._inputs = relay.inputs
+            facts["last_input_at"] = timezone.now()
+            Instance.objects.filter(pk=self._ticket.instance_id).update(last_used_at=facts["last_input_at"])
+        facts |= {"role": relay.role, "bytes_down": relay.traffic.down, "bytes_up": relay.traffic.up}
+        Connection.objects.filter(pk=self._row).update(**facts)
+
+
+def _in_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+    """In a thread of its own: Django's one shared thread may be waiting for somebody else's slow query."""
+    threaded: Callable[P, Awaitable[T]] = database_sync_to_async(work, thread_sensitive=False)
+    return threaded(*args, **kwargs)

@@ -1,0 +1,63 @@
+"""What happens to machines, people and sessions, told to the sockets that it concerns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.signals import user_logged_out
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
+from django.http import HttpRequest
+
+from desktops import control
+from experiments.models import RoleGrant, User
+from instances.models import Instance, Member, Transition
+from instances.signals import observed, transitioned
+
+Event = dict[str, Any]
+"""{"type": "instance", "id": UUID, "state": State, "what": what changed}, as the browser gets it."""
+
+
+def connect() -> None:
+    """Listen to the signals; called once when the app is ready."""
+    transitioned.connect(_moved, dispatch_uid="desktops.moved")
+    observed.connect(_observed, dispatch_uid="desktops.observed")
+    user_logged_out.connect(_signed_out, dispatch_uid="desktops.signed_out")
+    post_save.connect(_person_changed, sender=User, dispatch_uid="desktops.person")
+    for signal in (post_save, post_delete):
+        signal.connect(_right_changed, sender=RoleGrant, dispatch_uid="desktops.role")
+        signal.connect(_right_changed, sender=Member, dispatch_uid="desktops.member")
+
+
+def _moved(sender: object, instance: Instance, transition: Transition, **rest: object) -> None:
+    control.tell([control.of_instance(instance.uuid)], control.LOOK_AGAIN)
+    _tell_members(instance, "state")
+
+
+def _observed(sender: object, instance: Instance, what: str, **rest: object) -> None:
+    _tell_members(instance, what)
+
+
+def _tell_members(instance: Instance, what: str) -> None:
+    people = set(Member.objects.filter(instance=instance).values_list("user_id", flat=True)) | {instance.owner_id}
+    event: Event = {"type": "instance", "id": str(instance.uuid), "state": str(instance.state), "what": what}
+    control.tell([control.of_user(person) for person in people], {"type": "news", "event": event})
+
+
+def _signed_out(sender: object, request: HttpRequest | None, **rest: object) -> None:
+    key = request.session.session_key if request is not None else None
+    if key:
+        control.tell([control.of_session(key)], control.SESSION_ENDED)
+
+
+def _person_changed(sender: object, instance: User, **rest: object) -> None:
+    _look_again_after_commit(instance.pk)
+
+
+def _right_changed(sender: object, instance: RoleGrant | Member, **rest: object) -> None:
+    _look_again_after_commit(instance.user_id)
+
+
+def _look_again_after_commit(user_id: int) -> None:
+    groups = [control.of_user(user_id)]
+    transaction.on_commit(lambda: control.tell(groups, control.LOOK_AGAIN))
