@@ -12,9 +12,9 @@ run: python ## VISA with its demo facility on this host, until Ctrl-C (VISA_PORT
 	@exec python3 -m deploy.run
 
 .PHONY: test
-test: python ## the whole suite, on its own libvirt, databases and browser
+test: python ## the whole suite, on its own libvirt, databases and browser (ARGS="-k word" for a part)
 	@python3 -m deploy.install test
-	@python3 -m deploy.test
+	@python3 -m deploy.test $(ARGS)
 
 .PHONY: check
 check: python ## style, types, import contracts, production settings, migrations

@@ -8,12 +8,17 @@ import os
 import shutil
 import tempfile
 
+
+def _remove(home: str, owner: int) -> None:
+    if os.getpid() == owner:  # and not a fork of it
+        shutil.rmtree(home, ignore_errors=True)
+
+
 _inherited = os.environ.get("VISA_TEST_HOME")
 _home = _inherited or tempfile.mkdtemp(prefix="visa-tests-")
 if not _inherited:
     os.environ["VISA_TEST_HOME"] = _home  # programs that the tests start find the same home
-    _owner = os.getpid()
-    atexit.register(lambda: os.getpid() == _owner and shutil.rmtree(_home, ignore_errors=True))
+    atexit.register(_remove, _home, os.getpid())
 
 os.environ["VISA_HOME"] = _home
 os.environ["VISA_SECRET_KEY"] = "for-the-tests-alone-" * 3
@@ -24,3 +29,6 @@ from visa_site.settings import *  # noqa: E402, F403 - the home must be named be
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}  # noqa: F405
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    # A file: sockets and workers read in threads of their own, and SQLite's shared memory has one lock for a table.
+    DATABASES["default"]["TEST"] = {"NAME": os.path.join(_home, "test.sqlite3")}  # noqa: F405
