@@ -13,12 +13,14 @@ const openWhenReady = () => {
 document.addEventListener("htmx:afterSettle", openWhenReady);
 document.addEventListener("visibilitychange", openWhenReady);
 
+// The boot screen, as soon as the machine has one; the library is fetched only then
 async function watch() {
     const place = document.getElementById("console");
-    if (screen || !place?.dataset.socket || !("making" in progress().dataset)) return;
+    const path = progress().dataset.console;
+    if (screen || !path) return;
     screen = "loading";
     const { default: RFB } = await import("../vendor/novnc/core/rfb.js");
-    const address = `${location.protocol.replace("http", "ws")}//${location.host}${place.dataset.socket}`;
+    const address = `${location.protocol.replace("http", "ws")}//${location.host}${path}`;
     screen = new RFB(place, address, { wsProtocols: ["binary"] });
     Object.assign(screen, { viewOnly: true, scaleViewport: true, focusOnClick: false, background: "#000" });
     screen.addEventListener("connect", () => (place.hidden = false));
@@ -29,4 +31,5 @@ async function watch() {
         setTimeout(watch, RETRY);
     });
 }
-if (waitedFor) watch();
+document.addEventListener("htmx:afterSettle", watch);
+watch();

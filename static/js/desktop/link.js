@@ -42,8 +42,8 @@ export class Link extends EventTarget {
     async #state() {
         try {
             const answer = await fetch(this.facts.status, { redirect: "manual", cache: "no-store" });
-            if (answer.type === "opaqueredirect" || answer.status === 401) return this.#end("signedOut");
-            if (answer.status === 404) return this.#end("notFound");
+            if (answer.type === "opaqueredirect" || answer.status === 401) return { what: "signedOut", final: true };
+            if (answer.status === 404) return { what: "notFound", final: true };
             if (!answer.ok) return { what: "silent", wait: this.#wait() };
             const machine = await answer.json();
             this.machine = machine;
@@ -56,18 +56,14 @@ export class Link extends EventTarget {
         }
     }
 
-    #end(what) {
-        this.over = true;
-        return { what, final: true };
-    }
-
     #wait() {
         return WAITS[Math.min(this.attempts++, WAITS.length - 1)];
     }
 
     #trouble(state) {
         this.dispatchEvent(new CustomEvent("trouble", { detail: state }));
-        if (!state.final) this.timer = setTimeout(() => this.now(), state.wait * 1000);
+        this.over = Boolean(state.final);
+        if (!this.over) this.timer = setTimeout(() => this.now(), state.wait * 1000);
     }
 
     #open() {
@@ -102,7 +98,7 @@ export class Link extends EventTarget {
 
     #closed(code) {
         this.#drop();
-        if (FINAL[code]) return this.#trouble(this.#end(FINAL[code]));
+        if (FINAL[code]) return this.#trouble({ what: FINAL[code], final: true });
         if (code === OWNER_AWAY) return this.#trouble({ what: "ownerAway", wait: 10 });
         if (code === STOPPED) return this.#trouble({ what: "stopped", wait: ASK_STATE / 1000, quiet: true });
         const what = !navigator.onLine ? "offline" : code === 4502 ? "silent" : "lost";
