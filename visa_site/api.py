@@ -13,8 +13,8 @@ from django.utils import timezone
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework import exceptions, generics, mixins, serializers, status, viewsets
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework import exceptions, generics, mixins, permissions, serializers, status, views, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.routers import DefaultRouter
@@ -163,7 +163,18 @@ class SchemaView(SpectacularAPIView):
         return Response(_schema(get_language()))
 
 
+class UnknownView(views.APIView):
+    """Answers as the API does where nothing is, and not with a page."""
+
+    permission_classes = [permissions.AllowAny]
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise exceptions.NotFound
+
+
 router = DefaultRouter(use_regex_path=False)
+router.include_format_suffixes = False
 router.register("experiments", ExperimentViewSet, basename="api-experiment")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("flavours", FlavourViewSet, basename="api-flavour")
@@ -174,6 +185,7 @@ router.register("tokens", TokenViewSet, basename="api-token")
 urlpatterns = [
     path("me/", MeView.as_view(), name="api-me"),
     path("schema/", SchemaView.as_view(), name="api-schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
     path("", include(router.urls)),
+    path("<path:unknown>", UnknownView.as_view()),
 ]

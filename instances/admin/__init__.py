@@ -1,0 +1,5 @@
+"""Machines, hosts and the catalogue, as the facility's staff keep them."""
+
+from instances.admin import catalogue, hosts, machines
+
+__all__ = ["catalogue", "hosts", "machines"]

@@ -1,0 +1,157 @@
+"""What the facility offers: images, sizes, and which go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.decorators import display
+
+from instances.images import ImageRefused, WrongChecksum, inspect_image
+from instances.models import Flavour, FlavourLimit, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
+from instances.states import LIVE
+
+VISIBILITY_LOOK = {Visibility.EVERYONE: "success", Visibility.STAFF: "warning", Visibility.NOBODY: "danger"}
+
+
+class ImageForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
+    """Looks at the file before it becomes the disk of machines: what is wrong is said at the field."""
+
+    class Meta:
+        model = Image
+        fields = ["name", "version", "description", "icon", "visibility", "path", "sha256", "boot_commands"]
+
+    def clean_sha256(self) -> str:
+        return str(self.cleaned_data["sha256"]).strip().lower()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("path") and {"path", "sha256"} & set(self.changed_data):
+            self._inspect(cleaned)
+        return cleaned
+
+    def _inspect(self, cleaned: dict[str, Any]) -> None:
+        try:
+            facts = inspect_image(cleaned["path"], cleaned.get("sha256", ""))
+        except WrongChecksum as refusal:
+            self.add_error("sha256", str(refusal))
+        except ImageRefused as refusal:
+            self.add_error("path", str(refusal))
+        else:
+            cleaned["sha256"] = facts.sha256
+            self.instance.virtual_size_gib = facts.virtual_size_gib
+
+
+class ProtocolInline(TabularInline):
+    model = ImageProtocol
+    extra = 0
+    verbose_name_plural = _("How its machines are reached")
+
+
+@admin.register(Image)
+class ImageAdmin(ModelAdmin):
+    form = ImageForm
+    inlines = [ProtocolInline]
+    list_display = ["name", "version", "offered_to", "virtual_size_gib", "machines", "created_at"]
+    list_filter = ["visibility"]
+    search_fields = ["name", "version", "sha256"]
+    fieldsets = [
+        (None, {"fields": [("name", "version"), "description", ("icon", "visibility")]}),
+        (
+            _("The file"),
+            {
+                "fields": ["path", "sha256", "virtual_size_gib"],
+                "description": _("The file is read when this is saved, which takes some seconds for each GiB."),
+            },
+        ),
+        (_("In new machines"), {"fields": ["boot_commands"]}),
+        (_("Kept by VISA"), {"fields": ["uuid", "created_at"]}),
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Image | None = None) -> list[str]:
+        """Machines stand on the bytes of their image: while there are any, another file is another image."""
+        fixed = ["uuid", "virtual_size_gib", "created_at"]
+        in_use = obj is not None and Instance.objects.filter(plan__image=obj, state__in=LIVE).exists()
+        return [*fixed, "path", "sha256"] if in_use else fixed
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Image]:
+        images: QuerySet[Image] = super().get_queryset(request)
+        return images.annotate(used=Count("plans__instances", filter=Q(plans__instances__state__in=LIVE)))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        image: Image = form.instance
+        if not image.protocols.exists():
+            ImageProtocol.objects.create(image=image, kind=Protocol.VNC, port=5901)
+            messages.info(request, _("No protocol was named, so the desktop is expected at port 5901."))
+
+    @display(description=_("offered to"), ordering="visibility", label=VISIBILITY_LOOK)
+    def offered_to(self, image: Image) -> tuple[str, str]:
+        return image.visibility, str(image.get_visibility_display())
+
+    @display(description=_("machines"), ordering="used")
+    def machines(self, image: Image) -> int:
+        return int(getattr(image, "used", 0))
+
+
+class LimitInline(TabularInline):
+    model = FlavourLimit
+    extra = 0
+    autocomplete_fields = ["instrument"]
+    verbose_name_plural = _("Only for: a role or an instrument in each line; without lines it is for everyone")
+
+
+@admin.register(Flavour)
+class FlavourAdmin(ModelAdmin):
+    inlines = [LimitInline]
+    list_display = ["name", "vcpus", "memory_mib", "disk_gib", "description", "limited"]
+    search_fields = ["name"]
+    readonly_fields = ["uuid"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Flavour]:
+        flavours: QuerySet[Flavour] = super().get_queryset(request)
+        return flavours.annotate(limited_to=Count("limits"))
+
+    @display(description=_("for everyone"), boolean=True)
+    def limited(self, flavour: Flavour) -> bool:
+        return not getattr(flavour, "limited_to", 0)
+
+
+class PlanForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
+    class Meta:
+        model = Plan
+        fields = ["image", "flavour", "preset", "enabled"]
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Another preset is no fault: `PlanAdmin.save_model` takes the mark from it."""
+        return {*super()._get_validation_exclusions(), "preset"}  # type: ignore[misc] # the stubs lack it
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin):
+    form = PlanForm
+    list_display = ["__str__", "preset", "enabled", "machines"]
+    list_filter = [("image", RelatedDropdownFilter), ("flavour", RelatedDropdownFilter), "enabled"]
+    list_filter_submit = True
+    list_select_related = ["image", "flavour"]
+    search_fields = ["image__name", "flavour__name"]
+    autocomplete_fields = ["image", "flavour"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
+        plans: QuerySet[Plan] = super().get_queryset(request)
+        return plans.annotate(used=Count("instances", filter=Q(instances__state__in=LIVE)))
+
+    def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
+        if obj.preset:
+            Plan.objects.filter(preset=True).exclude(pk=obj.pk).update(preset=False)
+        super().save_model(request, obj, form, change)
+
+    @display(description=_("machines"), ordering="used")
+    def machines(self, plan: Plan) -> int:
+        return int(getattr(plan, "used", 0))

@@ -1,0 +1,153 @@
+"""The hosts, with a button that asks whether they can be reached, and the strays found on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from instances import tasks
+from instances.admin.looking import ReadOnly
+from instances.models import Host, Stray
+from instances.states import LIVE
+
+HOW_TO_REACH = {"uri", "virtualisation", "pool_name", "pool_path", "network_name", "network_cidr", "blocked_networks"}
+
+
+def ask(host: Host) -> None:
+    """Have a worker look at the host; what was wrong before is forgotten, so that an answer can be told from it."""
+    Host.objects.filter(pk=host.pk).exclude(problem="").update(problem="", seen_at=None)
+    transaction.on_commit(lambda: tasks.check_host.delay(host.pk))
+
+
+def condition(host: Host) -> tuple[str, str]:
+    """A key and the words for how the host is."""
+    if host.problem:
+        return "problem", _("Has a problem")
+    if not host.reachable:
+        return "unseen", _("Not seen")
+    return ("well", _("Well")) if host.enabled else ("drained", _("Takes no new machines"))
+
+
+@admin.register(Host)
+class HostAdmin(ModelAdmin):
+    """Staff decide how a host is used; what it has, the observer writes."""
+
+    list_display = ["name", "how", "machines", "cpus", "memory", "disk", "seen", "problem"]
+    list_filter = ["enabled"]
+    search_fields = ["name", "uri"]
+    actions = ["drain", "take"]
+    actions_submit_line = ["test_connection"]
+    change_form_outer_before_template = "admin/instances/host/_asked.html"
+    fieldsets = [
+        (None, {"fields": ["name", "uri", "enabled", "virtualisation"]}),
+        (
+            gettext_lazy("What the host said last"),
+            {"fields": ["how", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib")]},
+        ),
+        (gettext_lazy("Storage and network of the machines"), {"fields": [
+            ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
+        ]}),
+        (gettext_lazy("How much it may promise"), {"fields": [
+            "cpu_overcommit", "memory_reserved_mib", "disk_overcommit",
+        ]}),
+    ]  # fmt: skip
+    readonly_fields = ["how", "seen", "found", "cpus", "memory_mib", "disk_gib", "disk_free_gib", "problem"]
+
+    class Media:
+        js = ["admin/host-check.js"]
+
+    def get_urls(self) -> list[URLPattern]:
+        news = path("<int:pk>/news/", self.admin_site.admin_view(self.news), name="instances_host_news")
+        return [news, *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Host]:
+        hosts: QuerySet[Host] = super().get_queryset(request)
+        return hosts.annotate(carried=Count("instances", filter=Q(instances__state__in=LIVE)))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets if obj else [part for part in fieldsets if "found" not in part[1]["fields"]]
+
+    def save_model(self, request: HttpRequest, obj: Host, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change or HOW_TO_REACH & set(form.changed_data):
+            ask(obj)
+
+    def news(self, request: HttpRequest, pk: int) -> JsonResponse:
+        """Whether the host has answered: seen or found faulty since it was asked."""
+        host = get_object_or_404(Host, pk=pk)
+        since = request.GET.get("since", "")
+        seen = host.seen_at.timestamp() if host.seen_at else 0.0
+        answered = bool(host.problem) or seen >= (float(since) if since.replace(".", "", 1).isdigit() else 0.0)
+        return JsonResponse({"answered": answered})
+
+    @action(description=gettext_lazy("Save and test the connection"), permissions=["change"])
+    def test_connection(self, request: HttpRequest, obj: Host) -> None:
+        ask(obj)
+
+    def response_change(self, request: HttpRequest, obj: Host) -> HttpResponse:
+        pressed = f"{obj._meta.app_label}_{obj._meta.model_name}_test_connection" in request.POST
+        return self._to_answer(obj) if pressed else super().response_change(request, obj)
+
+    def response_add(self, request: HttpRequest, obj: Host, post_url_continue: str | None = None) -> HttpResponse:
+        staying = not {"_addanother", "_popup"} & set(request.POST)
+        return self._to_answer(obj) if staying else super().response_add(request, obj, post_url_continue)
+
+    def _to_answer(self, host: Host) -> HttpResponse:
+        """The host's page, which waits for the answer and then shows it."""
+        page = reverse("admin:instances_host_change", args=[host.pk])
+        return HttpResponseRedirect(f"{page}?asked={timezone.now().timestamp():.3f}")
+
+    @action(description=gettext_lazy("Take no new machines (drain)"), permissions=["change"])
+    def drain(self, request: HttpRequest, queryset: QuerySet[Host]) -> None:
+        count = queryset.update(enabled=False)
+        messages.success(request, _("%(count)d hosts take no new machines; those that run stay.") % {"count": count})
+
+    @action(description=gettext_lazy("Take new machines again"), permissions=["change"])
+    def take(self, request: HttpRequest, queryset: QuerySet[Host]) -> None:
+        count = queryset.update(enabled=True)
+        messages.success(request, _("%(count)d hosts take new machines.") % {"count": count})
+
+    @display(
+        description=gettext_lazy("condition"),
+        label={"problem": "danger", "unseen": "warning", "drained": "info", "well": "success"},
+    )
+    def how(self, host: Host) -> tuple[str, str]:
+        return condition(host)
+
+    @display(description=gettext_lazy("last seen"), ordering="seen_at")
+    def seen(self, host: Host) -> str:
+        return _("%(time)s ago") % {"time": timesince(host.seen_at)} if host.seen_at else _("never")
+
+    @display(description=gettext_lazy("machines"), ordering="carried")
+    def machines(self, host: Host) -> int:
+        return int(getattr(host, "carried", 0))
+
+    @display(description=gettext_lazy("memory"), ordering="memory_mib")
+    def memory(self, host: Host) -> str:
+        return f"{host.memory_mib / 1024:.0f} GiB"
+
+    @display(description=gettext_lazy("disk free"), ordering="disk_free_gib")
+    def disk(self, host: Host) -> str:
+        return _("%(free)d of %(all)d GiB") % {"free": host.disk_free_gib, "all": host.disk_gib}
+
+
+@admin.register(Stray)
+class StrayAdmin(ReadOnly, ModelAdmin):
+    """Domains that carry our mark and have no row. VISA never removes them; a person decides."""
+
+    list_display = ["domain", "host", "first_seen_at"]
+    list_filter = ["host"]
+    list_select_related = ["host"]
