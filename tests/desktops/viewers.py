@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,13 @@ PLAIN = "websockets-sansio"
 PATIENCE = 10.0
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; raises TimeoutError when it does not in ten seconds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - what it looks at tells nobody when it changes
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def serving(app: Any, ws: str = DIRECT) -> AsyncIterator[int]:
     """The application on a port of its own, as production serves it."""
@@ -24,9 +31,7 @@ async def serving(app: Any, ws: str = DIRECT) -> AsyncIterator[int]:
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(PATIENCE):
-        while not server.started:
-            await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
@@ -72,8 +77,9 @@ class Viewer:
                 while True:
                     self.seen += await self.socket.recv(decode=False)
             except ConnectionClosed as closed:
-                assert closed.rcvd is not None, "closed without a word"
-                return closed.rcvd.code, closed.rcvd.reason
+                end = closed.rcvd
+        assert end is not None, "closed without a word"
+        return end.code, end.reason
 
 
 @asynccontextmanager
