@@ -32,3 +32,6 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file: sockets and workers read in threads of their own, and SQLite's shared memory has one lock for a table.
     DATABASES["default"]["TEST"] = {"NAME": os.path.join(_home, "test.sqlite3")}  # noqa: F405
+else:
+    # Crowds of threads wait for each other inside transactions: each needs a connection, and the site's pool is small.
+    DATABASES["default"]["OPTIONS"] = {}  # noqa: F405
