@@ -1,0 +1,17 @@
+"""JupyterLab of the machine's owner, behind VISA's proxy: all interfaces, one token, the home as its folder."""
+
+from pathlib import Path
+
+c = get_config()  # noqa: F821 - Jupyter puts it there
+
+c.ServerApp.ip = "0.0.0.0"  # noqa: S104 - the host's network lets only the proxy in
+c.ServerApp.port = 8888
+c.ServerApp.port_retries = 0
+c.ServerApp.open_browser = False
+c.ServerApp.base_url = "/"
+c.ServerApp.root_dir = str(Path.home())
+c.ServerApp.allow_remote_access = True
+c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", "-l"]}
+c.IdentityProvider.token = Path("/run/visa/jupyter-token").read_text().strip()
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.news_url = None
