@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allauth.account.decorators import secure_admin_login
+from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -13,6 +14,8 @@ from visa_site.models import PersonalToken
 
 # Staff come in by the site's own sign-in page, with its limits and, later, its second factors.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.index_title = _("Overview")
+admin.site.unregister(EmailAddress)  # the address stands with the person
 
 
 @admin.register(PersonalToken)

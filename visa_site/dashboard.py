@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from desktops.models import Connection
 from experiments.models import Experiment
@@ -142,19 +143,24 @@ def _numbers() -> list[Number]:
     watching = Connection.objects.open_at(now).aggregate(open=Count("pk"), people=Count("user", distinct=True))
     machines = reverse("admin:instances_instance_changelist")
     return [
-        Number(_("Machines"), str(count["live"]), _("%(n)d people own them") % {"n": count["owners"]}, machines),
+        Number(_("Machines"), str(count["live"]), _people(count["owners"]), machines),
         Number(_("Running"), str(count["active"]), _("%(n)d on their way") % {"n": count["working"]},
                f"{machines}?show=running"),
         Number(_("Stopped or asleep"), str(count["resting"]), _("they hold disk alone"), f"{machines}?show=resting"),
-        Number(_("Screens open now"), str(watching["open"]), _("by %(n)d people") % {"n": watching["people"]},
+        Number(_("Screens open now"), str(watching["open"]), _people(watching["people"]),
                reverse("admin:desktops_connection_changelist")),
-        Number(_("Experiments measuring now"), str(measuring), _("%(n)d images on offer") % {"n": _images()},
+        Number(_("Experiments measuring now"), str(measuring), _images(),
                reverse("admin:experiments_experiment_changelist") + "?when=now"),
     ]  # fmt: skip
 
 
-def _images() -> int:
-    return Image.objects.exclude(visibility=Visibility.NOBODY).count()
+def _people(count: int) -> str:
+    return ngettext("of one person", "of %(n)d people", count) % {"n": count}
+
+
+def _images() -> str:
+    count = Image.objects.exclude(visibility=Visibility.NOBODY).count()
+    return ngettext("one image on offer", "%(n)d images on offer", count) % {"n": count}
 
 
 def _load(host: Any) -> Load:

@@ -23,11 +23,16 @@ AMBER = {
 def _entry(title: Any, icon: str, model: str, query: str = "") -> dict[str, Any]:
     app, name = model.split(".")
     link = reverse_lazy(f"admin:{app}_{name}_changelist")
-    with_query = lazy(lambda: f"{link}{query}", str)() if query else link
+
+    def active(request: Any) -> bool:
+        here = bool(request.path.startswith(str(link)))
+        return here and (query == "?show=hand") == (request.GET.get("show") == "hand")
+
     return {
         "title": title,
         "icon": icon,
-        "link": with_query,
+        "link": lazy(lambda: f"{link}{query}", str)(),
+        "active": active,
         "permission": lambda request: _may_see(request, app, name),
     }
 

@@ -54,7 +54,7 @@ class HostAdmin(ModelAdmin):
         (None, {"fields": ["name", "uri", "enabled", "virtualisation"]}),
         (
             gettext_lazy("What the host said last"),
-            {"fields": ["how", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib")]},
+            {"fields": ["in_words", "problem", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib")]},
         ),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
             ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
@@ -63,7 +63,7 @@ class HostAdmin(ModelAdmin):
             "cpu_overcommit", "memory_reserved_mib", "disk_overcommit",
         ]}),
     ]  # fmt: skip
-    readonly_fields = ["how", "seen", "found", "cpus", "memory_mib", "disk_gib", "disk_free_gib", "problem"]
+    readonly_fields = ["in_words", "seen", "found", "cpus", "memory_mib", "disk_gib", "disk_free_gib", "problem"]
 
     class Media:
         js = ["admin/host-check.js"]
@@ -126,6 +126,10 @@ class HostAdmin(ModelAdmin):
     )
     def how(self, host: Host) -> tuple[str, str]:
         return condition(host)
+
+    @display(description=gettext_lazy("condition"))
+    def in_words(self, host: Host) -> str:
+        return condition(host)[1]
 
     @display(description=gettext_lazy("last seen"), ordering="seen_at")
     def seen(self, host: Host) -> str:

@@ -117,8 +117,10 @@ class InstanceAdmin(ModelAdmin):
     actions = ["start_all", "stop_all", "reboot_all", "retry_all"]
     actions_submit_line = ["start", "retry", "stop", "reboot"]
     fieldsets = [
-        (None, {"fields": ["name", "look", "problem", "owner", "experiments_shown", "comments"]}),
-        (gettext_lazy("Size"), {"fields": ["image", "size", ("screen_width", "screen_height", "keyboard")]}),
+        (None, {"fields": ["name", "in_words", "problem", "owner", "experiments_shown", "comments"]}),
+        (gettext_lazy("Size"), {"fields": [
+            "image", ("vcpus", "memory_mib", "disk_gib"), ("screen_width", "screen_height", "keyboard"),
+        ]}),
         (gettext_lazy("On its host"), {"fields": ["host", ("power", "observed_at"), "missing_since", "address"]}),
         (gettext_lazy("Times"), {"fields": [
             ("created_at", "booted_at", "desktop_ready_at"), ("state_since", "deadline_at"),
@@ -226,6 +228,10 @@ class InstanceAdmin(ModelAdmin):
         shown = look_of(instance)
         return shown.tone, str(shown.word)
 
+    @display(description=gettext_lazy("state"))
+    def in_words(self, instance: Instance) -> str:
+        return str(look_of(instance).word)
+
     @display(description=gettext_lazy("in this state for"), ordering="state_since")
     def since(self, instance: Instance) -> str:
         return timesince(instance.state_since)
@@ -236,11 +242,8 @@ class InstanceAdmin(ModelAdmin):
 
     @display(description=gettext_lazy("size"), ordering="memory_mib")
     def size(self, instance: Instance) -> str:
-        return _("%(cpus)d CPU, %(memory)s GiB, %(disk)d GiB disk") % {
-            "cpus": instance.vcpus,
-            "memory": f"{instance.memory_mib / 1024:g}",
-            "disk": instance.disk_gib,
-        }
+        memory = f"{instance.memory_mib / 1024:g}"
+        return _("%(cpus)d CPU · %(memory)s GiB") % {"cpus": instance.vcpus, "memory": memory}
 
     @display(description=gettext_lazy("experiments"))
     def experiments_shown(self, instance: Instance) -> str:
