@@ -5,7 +5,6 @@ Exit code 1 when something is lacking without which VISA cannot run, else 0.
 
 import fcntl
 import grp
-import ipaddress
 import os
 import platform
 import pwd
@@ -16,17 +15,17 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from deploy import hypervisor, install
-from deploy.home import Home, pool_path, qemu_user, require_free
+from deploy.home import Home, free_network, pool_path, qemu_user, require_free, routes
 from deploy.steps import Failed
 
 GIB = 2**30
 KVM_GET_API_VERSION = 0xAE00  # ioctl of /dev/kvm, linux/kvm.h
 DISK_NEEDED = 12  # GiB: two images while one replaces the other, and some machines
 MEMORY_NEEDED = 4  # GiB
-GUESTS_NETWORK = "10.213.0.0/20"
 
 
 @dataclass
@@ -196,15 +195,15 @@ def _comms() -> list[Path]:
 
 
 def network() -> list[Finding]:
-    """The network of the machines must not be one that this host is on already, as in a guest of another libvirt."""
-    wanted = ipaddress.ip_network(os.environ.get("VISA_GUEST_NETWORK") or GUESTS_NETWORK)
-    shown = subprocess.run(["ip", "-4", "-o", "route", "show"], capture_output=True, text=True, check=False).stdout
-    taken = re.findall(r"^([\d.]+/\d+) dev (\S+)", shown, re.MULTILINE)
-    clashes = [f"{net} on {card}" for net, card in taken if ipaddress.ip_network(net, strict=False).overlaps(wanted)]
-    foreign = [clash for clash in clashes if not clash.split()[-1].startswith("visa")]
-    mend = "Give the host another network for machines in the administration (Hosts), before its first machine."
-    text = f"Network of machines ({wanted}): {'free' if not foreign else 'taken by ' + ', '.join(foreign)}"
-    return [Finding(not foreign, text, mend)]
+    """Machines need a network that this host is not on already, as it is when it is a guest of another VISA."""
+    chosen = Home.of_environment().environment().get("VISA_NETWORK_CIDR")
+    wanted = IPv4Network(chosen) if chosen else free_network()
+    clashes = [
+        f"{route} on {card}" for route, card in routes() if route.overlaps(wanted) and not card.startswith("visa")
+    ]
+    mend = "Choose another in the administration (Hosts), before the host's first machine."
+    text = f"Network of the machines ({wanted}): {'taken by ' + ', '.join(clashes) if clashes else 'free'}"
+    return [Finding(not clashes, text, mend)]
 
 
 LOOKS: list[Callable[[], list[Finding]]] = [

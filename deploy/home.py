@@ -9,6 +9,7 @@ import secrets
 import socket
 import stat
 import uuid
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ LONGEST_SOCKET = 107  # bytes: sun_path of unix(7), without its final zero
 LONGEST_NAME = len("/supervisor.sock.1234567")  # the longest name that is made in run/
 QEMU_CONF = Path("/etc/libvirt/qemu.conf")
 POOLS = Path("/var/lib/libvirt/images")
+NETWORKS = IPv4Network("10.213.0.0/16")  # one of its sixteen parts for the machines of one installation
 
 
 class Home:
@@ -64,7 +66,11 @@ class Home:
             "VISA_SECRET_KEY": secrets.token_urlsafe(50),
             "VISA_ENCRYPTION_KEYS": secrets.token_urlsafe(50),
             "VISA_DEPLOYMENT": str(uuid.uuid4()),
+            # Names of its own on the host: two installations there keep out of each other's way.
+            "VISA_POOL_NAME": f"visa-{mark_of(self.path)}",
             "VISA_POOL_PATH": str(pool_path(self.path)),
+            "VISA_NETWORK_NAME": f"visa-{mark_of(self.path)}",
+            "VISA_NETWORK_CIDR": str(free_network()),
         }
         missing = [f"{name}={value}\n" for name, value in fresh.items() if name not in known]
         with open(self.environment_file, "a", opener=_for_the_owner) as file:
@@ -99,7 +105,30 @@ def pool_path(home: Path) -> Path:
     """Where machines' disks go: in VISA_HOME when QEMU's user may pass through all its parents, else with libvirt's."""
     if qemu_user() == "root" or all(_passable(parent) for parent in (home, *home.parents)):
         return home / "pool"
-    return POOLS / f"visa-{hashlib.sha256(os.fsencode(home)).hexdigest()[:8]}"
+    return POOLS / f"visa-{mark_of(home)}"
+
+
+def mark_of(home: Path) -> str:
+    """A short name for this VISA_HOME, the same each time."""
+    return hashlib.sha256(os.fsencode(home)).hexdigest()[:6]
+
+
+def free_network() -> IPv4Network:
+    """The first of NETWORKS that no route of this host touches; the very first when all are taken."""
+    taken = [route for route, card in routes()]
+    parts = list(NETWORKS.subnets(new_prefix=20))
+    return next((part for part in parts if not any(part.overlaps(route) for route in taken)), parts[0])
+
+
+def routes() -> list[tuple[IPv4Network, str]]:
+    """The networks that this host is on, each with its interface (/proc/net/route: hexadecimal, little-endian)."""
+    rows = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    return [(_network(row[1], row[7]), row[0]) for row in rows if int(row[7], 16)]
+
+
+def _network(address: str, mask: str) -> IPv4Network:
+    words = [int.from_bytes(int(word, 16).to_bytes(4, "little"), "big") for word in (address, mask)]
+    return IPv4Network((words[0], f"{words[1].bit_count()}"))
 
 
 def qemu_user() -> str:

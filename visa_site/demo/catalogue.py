@@ -20,6 +20,7 @@ INNER_NETWORKS = "10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.168.0.0
 
 HOST_SETTINGS = {
     "VISA_LIBVIRT_URI": "uri",
+    "VISA_POOL_NAME": "pool_name",
     "VISA_POOL_PATH": "pool_path",
     "VISA_VIRTUALISATION": "virtualisation",
     "VISA_NETWORK_NAME": "network_name",
