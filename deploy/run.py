@@ -17,7 +17,7 @@ from types import FrameType
 from deploy import hypervisor
 from deploy.home import Home, require_free
 from deploy.install import PYTHON, install
-from deploy.steps import ROOT, Failed, as_root, fingerprint, main_of, run, say, unless_done
+from deploy.steps import ROOT, Failed, as_root, fingerprint, interrupt, main_of, run, say, start, unless_done
 from deploy.supervision import Supervisor, site_programs, write_configuration
 
 HEALTHY_WITHIN = 120.0  # seconds
@@ -91,14 +91,14 @@ def build_image(site: Site) -> None:
     variant = os.environ.get("VISA_IMAGE_VARIANT") or "full"
     say("Desktop image: building it unless it is there (two to four minutes the first time)")
     command = as_root([sys.executable, str(ROOT / "guest" / "build"), "--variant", variant, "--output"])
-    builder = subprocess.Popen(
-        [*command, str(site.home.images)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    builder = start([*command, str(site.home.images)], subprocess.PIPE)
     assert builder.stdout is not None  # noqa: S101 - asked for above
-    lines = []
-    for line in builder.stdout:
-        lines.append(line)
-        say(f"      {line.rstrip()}")
+    try:
+        for line in builder.stdout:
+            say(f"      {line.decode(errors='replace').rstrip()}")
+    except KeyboardInterrupt:
+        interrupt(builder)
+        raise
     if builder.wait():
         raise Failed("The desktop image could not be built; the lines above say why.")
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TELL_EVERY = 10.0  # seconds between two lines about a step that takes long
@@ -30,34 +33,48 @@ def as_root(command: Sequence[str]) -> list[str]:
 def run(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
     """Runs a command with its output in `log`, telling its latest line now and then. Raises Failed with the last lines.
 
-    On Ctrl-C the command gets the same signal from the terminal; it is waited for, so that nothing is cut in half.
+    When we are interrupted, so is the command; it is waited for, so that it can tidy up.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink:
-        process = _start(command, sink.fileno(), environment)
-        start = sink.tell()
+        began = sink.tell()
+        process = start(command, sink.fileno(), environment)
         try:
             _wait_and_tell(process, log)
         except KeyboardInterrupt:
-            process.wait(30)
+            interrupt(process)
             raise
     if process.returncode:
         with log.open("rb") as output:
-            output.seek(start)
+            output.seek(began)
             last = output.read().decode(errors="replace").splitlines()[-15:]
         lines = "\n".join(f"    {line}" for line in last)
         raise Failed(f"This failed: {' '.join(command)}\n{lines}\nThe whole output is in {log}.")
 
 
-def _start(command: Sequence[str], sink: int, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+def interrupt(process: subprocess.Popen[Any], patience: float = 30.0) -> None:
+    """Passes SIGINT on to a process of `start` and all that it started, and waits for its end."""
+    with suppress(PermissionError, ProcessLookupError, subprocess.TimeoutExpired):
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait(patience)
+
+
+def start(command: Sequence[str], out: int, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Starts a command with both its outputs in `out`.
+
+    As root it gets a process group of its own, so that `interrupt` reaches its children. Else it stays in ours: sudo
+    must be able to ask at the terminal, and Ctrl-C there reaches what we may not signal.
+    """
     try:
         return subprocess.Popen(
             command,
             cwd=ROOT,
             env=dict(environment or os.environ),
             stdin=subprocess.DEVNULL,
-            stdout=sink,
+            stdout=out,
             stderr=subprocess.STDOUT,
+            process_group=0 if os.geteuid() == 0 else None,
         )
     except FileNotFoundError:
         raise Failed(f"The program {command[0]} is missing. `make doctor` says what this host lacks.") from None
