@@ -14,7 +14,7 @@ from instances.screen import PixelFormat, vnc_response
 M = TypeVar("M", bound="Machine")
 
 TRUE_COLOUR = PixelFormat(32, 24, False, True, 255, 255, 255, 16, 8, 0)
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 Paint = Callable[[int, int], int]
 """The 16-bit pixel at x, y."""

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 DIRECT = "desktops.server:DirectSocket"
 PLAIN = "websockets-sansio"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 async def until(condition: Callable[[], object]) -> None:
