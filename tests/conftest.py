@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from tests.cell.hypervisor import base_image, libvirtd, qemu_host, simulated_host  # noqa: F401 - fixtures
 from tests.servers import RedisServer, postgresql, redis_server
 
 

@@ -685,8 +685,13 @@ class _Watch:
                 callback(DomainEvent(UUID(bytes=domain.UUID()), what, at))
 
     def _concerns_us(self, domain: libvirt.virDomain) -> bool:
-        """A domain that is gone cannot be asked whose it was, so it is remembered from before."""
-        if domain.UUID() not in self._ours and self._driver._is_ours(domain):
+        """A domain that is already gone cannot be asked whose it was; its name then says whether it may be ours."""
+        if domain.UUID() in self._ours:
+            return True
+        owned = self._driver._owned(domain)
+        if owned is None:
+            return bool(domain.name() == domains.domain_name(UUID(bytes=domain.UUID())))
+        if owned.deployment == self._driver.spec.deployment:
             self._ours.add(domain.UUID())
         return domain.UUID() in self._ours
 

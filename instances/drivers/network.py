@@ -136,7 +136,7 @@ def _rules(network: NetworkFacts, blocked: Sequence[str]) -> Iterator[_Rule]:
                 {"dstipaddr": str(barred.network_address), "dstipmask": str(barred.prefixlen)},
             )
     yield "accept", "inout", "ip", {}
-    yield "drop", "inout", "all", {}
+    yield "drop", "inout", "mac", {}
 
 
 def _arp_rules() -> Iterator[_Rule]:

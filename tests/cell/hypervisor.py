@@ -2,11 +2,8 @@
 
 import json
 import os
+import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,34 +11,40 @@ import pytest
 
 from instances.drivers import open_host
 from instances.drivers.base import BaseImage, HostSpec, Virtualisation
+from tests.servers import wait_until
 
+BLOCKED = "10.99.0.0/16"
 QEMU_URI = "qemu:///system"
 PIDFILE = Path("/run/libvirtd.pid")
 IMAGES = Path(__file__).parents[2] / "var" / "images"
 
 
-@dataclass
 class Libvirtd:
-    """The cell's libvirtd; machines outlive it, as on any host."""
+    """The cell's libvirtd: the one that runs already (an installation under test starts its own), or one of ours."""
 
-    process: subprocess.Popen[bytes] | None = None
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
 
     def start(self) -> None:
-        log = Path(os.environ["VISA_CELL"], "libvirtd.log").open("ab")  # noqa: SIM115 - the child keeps it
-        # Pinned to one CPU because libvirt forgets what it found out about QEMU when it sees another CPU next time.
-        command = ["taskset", "-c", "0", "libvirtd", "--pid-file", str(PIDFILE)]
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        log.close()
+        if not answers():
+            log = Path(os.environ["VISA_CELL"], "libvirtd.log")
+            # Pinned to one CPU: libvirt forgets what it found out about QEMU when it is on another CPU next time.
+            command = ["taskset", "-c", "0", "libvirtd", "--pid-file", str(PIDFILE)]
+            with log.open("ab") as out:
+                self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        wait_until(answers, "libvirtd", 120)
 
     def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+        """As a crash would; the machines live on."""
+        os.kill(int(PIDFILE.read_text()), signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+            self.process = None
 
     def restart(self) -> None:
         self.kill()
         self.start()
-        wait_until(answers, 60)
 
 
 def answers() -> bool:
@@ -50,39 +53,27 @@ def answers() -> bool:
     return subprocess.run(question, capture_output=True, check=False).returncode == 0
 
 
-def wait_until(condition: Callable[[], object], seconds: float, every: float = 0.1) -> None:
-    """Raises TimeoutError when the condition is not true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{getattr(condition, '__name__', condition)} is not true after {seconds} s")
-        time.sleep(every)
-
-
-@contextmanager
-def running_libvirtd() -> Iterator[Libvirtd]:
-    libvirtd = Libvirtd()
-    libvirtd.start()
-    try:
-        wait_until(answers, 120)
-        yield libvirtd
-    finally:
-        libvirtd.kill()
-
-
 @pytest.fixture(scope="session")
-def libvirtd() -> Iterator[Libvirtd]:
-    """Started by the first test that needs it."""
+def libvirtd() -> Libvirtd:
+    """Started by the first test that needs it; it ends with the cell."""
     if "VISA_CELL" not in os.environ:
         pytest.skip("needs a libvirtd of its own: run through tests/cell/enter, as `make test` does")
-    with running_libvirtd() as running:
-        yield running
+    return Libvirtd()
 
 
 @pytest.fixture(scope="session")
 def qemu_host(libvirtd: Libvirtd) -> HostSpec:
-    """Real QEMU, emulated: the same on every computer."""
-    spec = HostSpec(uri=QEMU_URI, deployment=uuid4(), virtualisation=Virtualisation.EMULATION)
+    """Real QEMU, emulated: the same on every computer. Its pool and network are apart from an installation's."""
+    spec = HostSpec(
+        uri=QEMU_URI,
+        deployment=uuid4(),
+        pool_name="tests",
+        pool_path="/var/lib/libvirt/images/tests",
+        network_name="tests",
+        network_cidr="10.214.0.0/20",
+        virtualisation=Virtualisation.EMULATION,
+        blocked_networks=(BLOCKED,),
+    )
     driver = open_host(spec)
     driver.prepare()
     driver.close()
@@ -90,13 +81,14 @@ def qemu_host(libvirtd: Libvirtd) -> HostSpec:
 
 
 @pytest.fixture(scope="session")
-def test_host() -> HostSpec:
-    """libvirt's test driver: a host in this process's memory, without disks' bytes, filters or screens."""
-    spec = HostSpec(uri="test:///default", deployment=uuid4())
-    driver = open_host(spec)
-    driver.prepare()
-    driver.close()
-    return spec
+def simulated_host() -> HostSpec:
+    """libvirt's test driver: a host in this process's memory, for as long as somebody keeps a connection to it open.
+
+    It has no bytes of disks, no filters and no screens.
+    """
+    return HostSpec(
+        uri="test:///default", deployment=uuid4(), pool_name="tests", network_name="tests", pool_path="/nowhere/tests"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -111,5 +103,3 @@ def base_image() -> BaseImage:
         sha256=described["sha256"],
         virtual_size_gib=described["virtual_size_gib"],
     )
-
-

@@ -1,0 +1,75 @@
+"""Names of volumes, and the images that are refused."""
+
+import dataclasses
+import subprocess
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from instances.drivers.base import BaseImage, DriverError
+from instances.drivers.storage import base_name, check_image, disk_name, is_base, machine_of, seed_name
+from tests.instances.drivers.machines import blank_image
+
+
+def qemu_img(*words: object) -> None:
+    subprocess.run(["qemu-img", *map(str, words)], check=True, capture_output=True)
+
+
+def image(path: Path) -> BaseImage:
+    return BaseImage(str(path), "0" * 64, 1)
+
+
+def test_a_volume_says_whose_it_is() -> None:
+    uuid = uuid4()
+    assert machine_of(disk_name(uuid)) == machine_of(seed_name(uuid)) == uuid
+    assert machine_of("visa-etc-passwd.qcow2") is None
+    assert is_base(base_name(image(Path("x"))))
+    assert not is_base(disk_name(uuid))
+
+
+def test_a_sound_image_is_accepted(tmp_path: Path) -> None:
+    check_image(blank_image(tmp_path / "sound.qcow2"))
+
+
+def refusal(base: BaseImage) -> str:
+    with pytest.raises(DriverError) as raised:
+        check_image(base)
+    assert raised.value.permanent
+    return str(raised.value)
+
+
+def test_a_missing_image_is_refused(tmp_path: Path) -> None:
+    assert "gone.qcow2 cannot be read" in refusal(image(tmp_path / "gone.qcow2"))
+
+
+@pytest.mark.parametrize("kind", ["raw", "vmdk", "vdi"])
+def test_another_format_is_refused(tmp_path: Path, kind: str) -> None:
+    qemu_img("create", "-f", kind, tmp_path / "disk", "1M")
+    assert "is not a qcow2 file" in refusal(image(tmp_path / "disk"))
+
+
+def test_an_image_with_a_backing_file_is_refused(tmp_path: Path) -> None:
+    blank_image(tmp_path / "below.qcow2")
+    qemu_img("create", "-f", "qcow2", "-F", "qcow2", "-b", tmp_path / "below.qcow2", tmp_path / "above.qcow2")
+    assert "is built on another file" in refusal(image(tmp_path / "above.qcow2"))
+
+
+def test_an_image_with_a_data_file_is_refused(tmp_path: Path) -> None:
+    qemu_img("create", "-f", "qcow2", "-o", f"data_file={tmp_path / 'outside'}", tmp_path / "disk.qcow2", "1M")
+    assert "keeps its data in another file" in refusal(image(tmp_path / "disk.qcow2"))
+
+
+def test_an_image_larger_than_registered_is_refused(tmp_path: Path) -> None:
+    large = blank_image(tmp_path / "large.qcow2", size_gib=2)
+    assert "is larger than the 1 GiB" in refusal(dataclasses.replace(large, virtual_size_gib=1))
+
+
+def test_a_broken_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.qcow2").write_bytes(b"QFI\xfb" + b"\xff" * 4096)
+    assert "is not a sound qcow2 file" in refusal(image(tmp_path / "broken.qcow2"))
+
+
+def test_a_name_like_an_option_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_image(dataclasses.replace(blank_image(tmp_path / "--help"), path="--help"))
