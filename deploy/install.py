@@ -1,4 +1,4 @@
-"""Installs what VISA runs on: Debian packages, .venv, browser libraries. `python3 -m deploy.install [test]`."""
+"""Installs what VISA runs on: packages, .venv, browser libraries, translations. `python3 -m deploy.install [test]`."""
 
 import os
 import shutil
@@ -37,6 +37,7 @@ def install(for_tests: bool = False) -> None:
     install_packages(DEBIAN_RUN + (DEBIAN_TEST if for_tests else []))
     install_python()
     install_browser_libraries()
+    compile_translations()
 
 
 def install_packages(wanted: list[str]) -> None:
@@ -92,6 +93,15 @@ def _copy_browser_libraries() -> None:
     say("Browser libraries: fetching")
     run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], LOG)
     vendor.copy_libraries(ROOT / "node_modules", ROOT / "static" / "vendor")
+
+
+def compile_translations() -> None:
+    """Every .po in locale/ that is newer than its .mo."""
+    for source in ROOT.glob("locale/*/LC_MESSAGES/*.po"):
+        compiled = source.with_suffix(".mo")
+        if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
+            say(f"Translations: compiling {source.relative_to(ROOT)}")
+            run(["msgfmt", "--check-format", "-o", str(compiled), str(source)], LOG)
 
 
 if __name__ == "__main__":

@@ -72,13 +72,15 @@ def main() -> int:
 
 def prepare(site: Site, supervisor: Supervisor) -> None:
     """Everything between the first daemon and a site that says it is healthy."""
-    build_image(site)
-    supervisor.wait_for_redis()
-    say("Database: making and filling it with the demo facility where it is not yet")
-    site.manage("migrate", "--no-input", "--verbosity", "0")
-    collect_static_files(site)
-    hypervisor.wait_until_ready()
+    with image_being_built(site) as builder:
+        supervisor.wait_for_redis()
+        say("Database: bringing it up to date")
+        site.manage("migrate", "--no-input", "--verbosity", "0")
+        collect_static_files(site)
+        follow(builder)
+    say("Demo facility: filling in what is not there yet")
     site.manage("seed_demo")
+    hypervisor.wait_until_ready()
     say("Host: preparing its storage and network for machines")
     site.manage("prepare_hosts")
     say("Starting web, worker, beat and observer")
@@ -86,19 +88,24 @@ def prepare(site: Site, supervisor: Supervisor) -> None:
     wait_until_healthy(site, supervisor)
 
 
-def build_image(site: Site) -> None:
-    """The desktop image, built once for each recipe; its own progress is shown as it comes."""
+@contextmanager
+def image_being_built(site: Site) -> Iterator[subprocess.Popen[bytes]]:
+    """The desktop image is made once for each recipe, while the block does other things; it ends with the block."""
     variant = os.environ.get("VISA_IMAGE_VARIANT") or "full"
     say("Desktop image: building it unless it is there (two to four minutes the first time)")
     command = as_root([sys.executable, str(ROOT / "guest" / "build"), "--variant", variant, "--output"])
     builder = start([*command, str(site.home.images)], subprocess.PIPE)
-    assert builder.stdout is not None  # noqa: S101 - asked for above
     try:
-        for line in builder.stdout:
-            say(f"      {line.decode(errors='replace').rstrip()}")
-    except KeyboardInterrupt:
-        interrupt(builder)
-        raise
+        yield builder
+    finally:
+        if builder.poll() is None:
+            interrupt(builder)
+
+
+def follow(builder: subprocess.Popen[bytes]) -> None:
+    """Shows the progress that guest/build tells, until it is done. Raises Failed when it is not done well."""
+    for line in builder.stdout or ():
+        say(f"      {line.decode(errors='replace').rstrip()}")
     if builder.wait():
         raise Failed("The desktop image could not be built; the lines above say why.")
 
@@ -107,8 +114,12 @@ def collect_static_files(site: Site) -> None:
     """Copies and compresses what browsers fetch; only when something of it changed, as compressing takes a while."""
     files = sorted(path for path in (ROOT / "static").rglob("*") if path.is_file())
     inputs = fingerprint([*files, ROOT / "requirements.txt"])
-    stamp = site.home.run / "static-files"
-    unless_done(stamp, inputs, lambda: site.manage("collectstatic", "--no-input", "--verbosity", "0"))
+
+    def collect() -> None:
+        say("Files for browsers: collecting and compressing")
+        site.manage("collectstatic", "--no-input", "--verbosity", "0")
+
+    unless_done(site.home.run / "static-files", inputs, collect)
 
 
 def wait_until_healthy(site: Site, supervisor: Supervisor) -> None:
