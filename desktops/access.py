@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import import_module
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 
 from desktops.models import Which
@@ -55,11 +54,14 @@ WITHDRAWN = Denied(Ending(Code.WITHDRAWN, "Your access to this machine was withd
 
 
 def signed_in(session_key: str | None) -> User | None:
-    """Whose session this is, read anew: None once it ended, expired, or its person was disabled or changed password."""
+    """Whose session this is: None once it ended, expired, or its person was disabled or changed the password.
+
+    Read from the rows, which the pages' cached sessions write through: they are the truth, and need no Redis.
+    """
     if not session_key:
         return None
     request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    request.session = SessionStore(session_key)
     user = get_user(request)
     return user if user.is_authenticated else None
 

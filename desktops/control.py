@@ -52,7 +52,11 @@ async def _tell(groups: list[str], message: dict[str, Any]) -> None:
     layer = get_channel_layer()
     async with asyncio.timeout(PATIENCE):
         for group in groups:
-            await layer.group_send(group, message)
+            try:
+                await layer.group_send(group, message)
+            except RedisError:
+                # The first word after Redis was away goes into a connection that is no longer there.
+                await layer.group_send(group, message)
 
 
 class Line:

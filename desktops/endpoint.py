@@ -92,6 +92,7 @@ class Visit:
         """Until the end, which is told to the viewer and written down however it comes."""
         self._row = await _in_database(self._begin)
         watch = asyncio.create_task(self._watch())
+        watch.add_done_callback(self._watch_ended)
         ending = INTERRUPTED
         try:
             ending = await self._relay.run()
@@ -118,6 +119,12 @@ class Visit:
                     await self._look()
                 message = await line.hear(SEEN_EVERY.total_seconds())
         self._relay.end(access.SIGN_IN.ending)
+
+    def _watch_ended(self, watch: asyncio.Task[None]) -> None:
+        """Nobody looks on unwatched."""
+        if not watch.cancelled() and (error := watch.exception()):
+            log.error("machine %s: a control line broke", self._ticket.instance_id, exc_info=error)
+            self._relay.end(INTERRUPTED)
 
     async def _look(self) -> None:
         try:
