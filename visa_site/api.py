@@ -78,6 +78,8 @@ class MeSerializer(serializers.ModelSerializer[User]):
 
 
 class MeView(generics.RetrieveUpdateAPIView[User]):
+    """Who you are, your roles, and how many machines you may have."""
+
     serializer_class = MeSerializer
     queryset = User.objects.select_related("affiliation").prefetch_related("role_grants")
     http_method_names = ["get", "patch", "head", "options"]
