@@ -41,14 +41,15 @@ def shade_at(radius: float, pixel: float) -> int:
 
 def rings(width: int, height: int) -> list[bytearray]:
     steps = 4  # a quarter of a pixel is fine enough for smooth edges
-    centre_x, centre_y = width * CENTRE[0], height * CENTRE[1]
+    centre_x, centre_y = round(width * CENTRE[0]), round(height * CENTRE[1])
     furthest = math.hypot(max(centre_x, width - centre_x), max(centre_y, height - centre_y))
     profile = [shade_at(i / steps / height, 1 / height) for i in range(int(furthest * steps) + 2 * steps)]
     across = [(x - centre_x) ** 2 for x in range(width)]
     sqrt = math.sqrt
-    return [
-        bytearray([profile[int(steps * sqrt(square + (y - centre_y) ** 2))] for square in across]) for y in range(height)
-    ]
+    rows: dict[int, bytes] = {}  # by distance from the centre: the upper half mirrors the lower
+    for distance in {abs(y - centre_y) for y in range(height)}:
+        rows[distance] = bytes([profile[int(steps * sqrt(square + distance**2))] for square in across])
+    return [bytearray(rows[abs(y - centre_y)]) for y in range(height)]
 
 
 def spots(rows: list[bytearray], width: int, height: int) -> None:
