@@ -43,7 +43,7 @@ def only(driver: LibvirtDriver) -> DomainStatus:
 
 
 def test_a_machine_is_made_of_a_domain_a_disk_and_a_seed(driver: LibvirtDriver, eyes: Eyes, blank: BaseImage) -> None:
-    spec, steps = a_spec(blank), []
+    spec, steps = a_spec(blank), list[str]()
     driver.create(spec, steps.append)
     assert steps == ["image", "disk", "seed", "domain"]
     name = domain_name(spec.uuid)
