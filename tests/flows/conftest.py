@@ -1,0 +1,84 @@
+"""One installation and one machine of Alice's serve all flow tests; a browser is Debian's Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.flows.installation import MACHINE_PATIENCE, Installation
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WINDOW = {"width": 1440, "height": 900}
+
+
+@pytest.fixture(scope="session")
+def visa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    if "VISA_CELL" not in os.environ:
+        pytest.skip("starts machines: run through tests/cell/enter, as `make test` does")
+    installation = Installation(tmp_path_factory.mktemp("visa"))
+    installation.start()
+    try:
+        yield installation
+    finally:
+        installation.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def signed_in(chromium: Browser, visa: Installation, name: str) -> BrowserContext:
+    """A browser of its own in which somebody has signed in through the page."""
+    context = chromium.new_context(viewport=WINDOW, locale="en-GB")  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(visa.url)
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(visa.sign_ins()[name])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="New instance").first).to_be_visible()
+    return context
+
+
+@dataclass
+class Desk:
+    """Alice before her machine: the page shows its desktop."""
+
+    uuid: str
+    page: Page
+    steps: list[str]
+
+
+@pytest.fixture(scope="session")
+def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
+    """Alice signs in, makes a machine in the browser, watches it being made, and its desktop opens by itself."""
+    context = signed_in(chromium, visa, "alice")
+    page = context.new_page()
+    page.goto(visa.url)
+    page.get_by_role("link", name="New instance").first.click()
+    page.get_by_role("group", name="Experiment", exact=True).get_by_role("checkbox").first.check()
+    page.get_by_role("group", name="Screen").get_by_text("1280 × 800").check()
+    page.get_by_role("button", name="Create instance").click()
+    page.wait_for_url(re.compile(r"/machines/[0-9a-f-]{36}/$"))
+    uuid = page.url.rstrip("/").rsplit("/", 1)[1]
+    steps = page.locator("main").inner_text().splitlines()
+    page.wait_for_url("**/desktop/", timeout=MACHINE_PATIENCE * 1000)
+    expect(page.locator("canvas")).to_have_count(1)
+    yield Desk(uuid, page, steps)
+    context.close()

@@ -1,0 +1,156 @@
+"""The main story: from signing in to working on a real desktop of a real machine, and what may happen on the way."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from tests.flows.conftest import Desk, signed_in
+from tests.flows.installation import MACHINE_PATIENCE, Installation, Person, virsh
+from tests.servers import wait_until
+
+pytestmark = [pytest.mark.qemu, pytest.mark.browser]
+
+PICTURES = Path(os.environ.get("VISA_PICTURES", "/nowhere"))
+
+
+def picture(page: Page) -> Image.Image:
+    """What the page's canvas, the machine's screen, shows now."""
+    data = page.locator("canvas").evaluate("canvas => canvas.toDataURL('image/png').split(',')[1]")
+    return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+
+def colours(page: Page) -> int:
+    return len(picture(page).getcolors(1 << 24) or [])
+
+
+def changes(page: Page, act: Callable[[], object], at_least: int = 500) -> bool:
+    """Whether `act` changes that many pixels of the machine's screen within half a minute."""
+    before = picture(page)
+
+    def changed() -> bool:
+        now = picture(page)
+        return now.size != before.size or _differing(before, now) >= at_least
+
+    act()
+    try:
+        wait_until(changed, "a change on the screen")
+    except TimeoutError:
+        return False
+    return True
+
+
+def _differing(one: Image.Image, other: Image.Image) -> int:
+    return sum(a != b for a, b in zip(one.getdata(), other.getdata(), strict=True))
+
+
+def test_the_steps_were_shown_while_the_machine_was_made(desk: Desk) -> None:
+    shown = " ".join(desk.steps).lower()
+    assert "disk" in shown
+    assert "desktop" in shown
+
+
+def test_the_canvas_shows_the_desktop_in_the_size_that_was_chosen(desk: Desk) -> None:
+    wait_until(lambda: colours(desk.page) > 30, "a drawn desktop")
+    assert picture(desk.page).size == (1280, 800)
+    if PICTURES.is_dir():
+        desk.page.screenshot(path=PICTURES / "desktop.png")
+
+
+def test_mouse_and_keyboard_reach_the_machine(desk: Desk) -> None:
+    canvas = desk.page.locator("canvas")
+    assert changes(desk.page, lambda: canvas.click(button="right", position={"x": 640, "y": 420}))
+    assert changes(desk.page, lambda: desk.page.keyboard.press("Escape"))
+
+
+def test_the_machine_is_alices_own(desk: Desk, visa: Installation) -> None:
+    domain = f"visa-{desk.uuid}"
+    answer = virsh("qemu-agent-command", domain, '{"execute":"guest-get-users"}')
+    assert "return" in answer[0]
+    assert domain in " ".join(virsh("list", "--name"))
+
+
+def test_charlie_finds_no_such_machine(desk: Desk, visa: Installation, chromium: Browser) -> None:
+    context = signed_in(chromium, visa, "charlie")
+    for path in (f"/machines/{desk.uuid}/", f"/machines/{desk.uuid}/desktop/"):
+        answer = context.request.get(f"{visa.url}{path}")
+        assert answer.status == 404
+    context.close()
+
+
+def test_the_relay_gives_charlie_nothing(desk: Desk, visa: Installation, chromium: Browser) -> None:
+    context = signed_in(chromium, visa, "charlie")
+    page = context.new_page()
+    page.goto(visa.url)
+    code = page.evaluate(
+        """(address) => new Promise((resolve) => {
+            const socket = new WebSocket(address, ["binary"]);
+            socket.onmessage = () => resolve("bytes");
+            socket.onclose = (event) => resolve(event.code);
+        })""",
+        f"ws://localhost:{visa.port}/desktops/{desk.uuid}/screen/",
+    )
+    assert code == 4404
+    context.close()
+
+
+def test_a_killed_web_process_is_a_short_pause_and_no_reload(desk: Desk, visa: Installation) -> None:
+    desk.page.evaluate("window.stayed = true")
+    os.kill(visa.pid("web"), signal.SIGKILL)
+    expect(desk.page.locator("#veil")).to_be_visible(timeout=15_000)
+    expect(desk.page.locator("#veil")).to_be_hidden(timeout=60_000)
+    wait_until(lambda: colours(desk.page) > 30, "the desktop again")
+    assert desk.page.evaluate("window.stayed") is True
+
+
+def test_the_card_shows_a_live_picture(desk: Desk, visa: Installation) -> None:
+    alice = Person(visa, "alice")
+    address = f"{visa.url}/api/v1/instances/{desk.uuid}/thumbnail/"
+    wait_until(lambda: alice.session.get(address, timeout=10).status_code == 200, "a thumbnail", patience=120)
+    small = Image.open(io.BytesIO(alice.session.get(address, timeout=10).content))
+    assert len(small.convert("RGB").getcolors(1 << 24) or []) > 30
+
+
+def test_after_ctrl_c_the_machine_goes_on_and_the_next_start_finds_it(desk: Desk, visa: Installation) -> None:
+    visa.stop()
+    assert "Stopping VISA" in visa.output()
+    assert any("qemu" in Path(f"/proc/{pid}/comm").read_text() for pid in os.listdir("/proc") if pid.isdigit())
+    visa.start()
+    alice = Person(visa, "alice")
+    assert alice.get(f"instances/{desk.uuid}/")["state"] == "active"
+
+
+def test_a_machine_is_restarted_stopped_and_started(desk: Desk, visa: Installation) -> None:
+    alice = Person(visa, "alice")
+
+    def until(state: str) -> None:
+        wait_until(
+            lambda: alice.get(f"instances/{desk.uuid}/")["state"] == state,
+            f"state {state}",
+            MACHINE_PATIENCE,
+            every=0.5,
+        )
+
+    for action, outcome in (("reboot", "active"), ("stop", "stopped"), ("start", "active")):
+        assert alice.post(f"instances/{desk.uuid}/{action}/").status_code == 202
+        until(outcome)
+    assert f"visa-{desk.uuid}" in virsh("list", "--name", "--state-running")
+
+
+def test_a_deleted_machine_leaves_nothing_on_the_host(desk: Desk, visa: Installation, chromium: Browser) -> None:
+    context = signed_in(chromium, visa, "alice")
+    page = context.new_page()
+    page.goto(f"{visa.url}/machines/{desk.uuid}/")
+    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    wait_until(lambda: f"visa-{desk.uuid}" not in virsh("list", "--all", "--name"), "the domain to be gone", 60)
+    wait_until(lambda: desk.uuid not in " ".join(virsh("vol-list", "visa")), "the disk to be gone", 60)
+    context.close()

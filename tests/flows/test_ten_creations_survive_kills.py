@@ -1,0 +1,81 @@
+"""kill -9 of every part in the middle of ten creations: nothing is lost, nothing is left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.flows.installation import Installation, Person, virsh
+from tests.servers import wait_until
+
+pytestmark = pytest.mark.qemu
+
+SETTLED = {"active", "error"}
+PATIENCE = 600.0
+PARTS = ["worker", "beat", "observer", "redis", "web"]
+
+
+def wish(person: Person, number: int) -> dict[str, Any]:
+    experiment = person.get("experiments/")["results"][0]["uuid"]
+    plan = min(
+        person.get(f"plans/?experiments={experiment}")["results"], key=lambda plan: plan["flavour"]["memory_mib"]
+    )
+    return {
+        "name": f"Run {number}",
+        "image": plan["image"]["uuid"],
+        "flavour": plan["flavour"]["uuid"],
+        "experiments": [experiment],
+        "screen_width": 1024,
+        "screen_height": 768,
+        "keyboard": "us",
+        "request_key": str(uuid4()),
+    }
+
+
+def machines(person: Person) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = person.get("instances/?whose=mine")["results"]
+    return found
+
+
+def settled(person: Person) -> bool:
+    try:
+        return all(machine["state"] in SETTLED for machine in machines(person))
+    except OSError:  # the web process has just been killed
+        return False
+
+
+def domains() -> set[str]:
+    return {name for name in virsh("list", "--all", "--name") if name.startswith("visa-")}
+
+
+def disks() -> set[str]:
+    return {line.split()[0] for line in virsh("vol-list", "visa") if not line.startswith("base-")}
+
+
+@pytest.mark.timeout(1200)
+def test_after_kills_in_the_middle_of_ten_creations_hosts_and_rows_agree(visa: Installation) -> None:
+    bob = Person(visa, "bob")
+    wanted = [wish(bob, number) for number in range(10)]
+    made = []
+    for number, document in enumerate(wanted):
+        answer = bob.post("instances/", document)
+        assert answer.status_code == 201, answer.text
+        made.append(answer.json()["uuid"])
+        if number % 2:
+            os.kill(visa.pid(PARTS[number // 2]), signal.SIGKILL)
+            wait_until(visa.healthy, "health after a kill", 60)
+    wait_until(lambda: settled(bob), "ten settled machines", PATIENCE, every=2)
+    outcome = {machine["uuid"]: machine for machine in machines(bob)}
+    assert set(outcome) == set(made)
+    assert all(machine["state"] == "active" or machine["problem"] for machine in outcome.values())
+    on_host = {f"visa-{uuid}" for uuid in made if outcome[uuid]["state"] == "active"}
+    assert on_host <= domains() <= {f"visa-{uuid}" for uuid in made}
+    for uuid in made:
+        assert bob.delete(f"instances/{uuid}/").status_code == 202
+    wait_until(lambda: not machines(bob), "ten deletions", 240, every=1)
+    assert domains() == set()
+    assert disks() == set()
