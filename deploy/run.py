@@ -74,15 +74,11 @@ def prepare(site: Site, supervisor: Supervisor) -> None:
     """Everything between the first daemon and a site that says it is healthy."""
     with image_being_built(site) as builder:
         supervisor.wait_for_redis()
-        say("Database: bringing it up to date")
-        site.manage("migrate", "--no-input", "--verbosity", "0")
         collect_static_files(site)
         follow(builder)
-    say("Demo facility: filling in what is not there yet")
-    site.manage("seed_demo")
     hypervisor.wait_until_ready()
-    say("Host: preparing its storage and network for machines")
-    site.manage("prepare_hosts")
+    say("Database, demo facility and host: preparing what is not there yet")
+    site.manage("prepare_demo")
     say("Starting web, worker, beat and observer")
     supervisor.start_site()
     wait_until_healthy(site, supervisor)

@@ -40,7 +40,7 @@ def run(command: Sequence[str], log: Path, environment: Mapping[str, str] | None
         began = sink.tell()
         process = start(command, sink.fileno(), environment)
         try:
-            _wait_and_tell(process, log)
+            _wait_and_tell(process, log, began)
         except KeyboardInterrupt:
             interrupt(process)
             raise
@@ -80,22 +80,22 @@ def start(command: Sequence[str], out: int, environment: Mapping[str, str] | Non
         raise Failed(f"The program {command[0]} is missing. `make doctor` says what this host lacks.") from None
 
 
-def _wait_and_tell(process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_and_tell(process: subprocess.Popen[bytes], log: Path, began: int) -> None:
     told = ""
     while True:
         try:
             process.wait(TELL_EVERY)
             return
         except subprocess.TimeoutExpired:
-            latest = _last_line(log)
+            latest = _last_line(log, began)
             if latest and latest != told:
                 say(f"      … {latest[:100]}")
             told = latest
 
 
-def _last_line(log: Path) -> str:
+def _last_line(log: Path, began: int) -> str:
     with log.open("rb") as output:
-        output.seek(max(0, output.seek(0, os.SEEK_END) - 2000))
+        output.seek(max(began, output.seek(0, os.SEEK_END) - 2000))
         lines = output.read().decode(errors="replace").replace("\r", "\n").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
