@@ -18,10 +18,13 @@ LARGE = (2560, 1600)
 CENTRE = (0.70, 0.47)  # of width and height: the icons stand on the left
 BEAMSTOP = 0.035  # radius in heights
 # Powder rings of a face-centred cubic crystal, d ~ 1/sqrt(h^2 + k^2 + l^2), with falling intensity.
-REFLECTIONS = [(3, 0.50), (4, 0.34), (8, 0.26), (11, 0.30), (12, 0.14), (16, 0.10), (19, 0.16), (20, 0.13), (24, 0.11)]
-FIRST_RING = 0.118  # radius of the first ring, in heights
+REFLECTIONS = [
+    *((3, 0.50), (4, 0.34), (8, 0.26), (11, 0.30), (12, 0.14), (16, 0.10), (19, 0.17), (20, 0.14), (24, 0.12)),
+    *((27, 0.10), (35, 0.09), (40, 0.07), (43, 0.06), (51, 0.05), (56, 0.04), (67, 0.035)),
+]
+FIRST_RING = 0.125  # radius of the first ring, in heights
 SHADES = 128  # palette: ground to crest, then ground to amber
-AMBER_SPOT = (3, 11)  # which spot of which reflection is the warm one
+AMBER_SPOT = (11, 3)  # which spot of which reflection is the warm one
 
 
 def radius_of(reflection: int) -> float:
@@ -60,22 +63,22 @@ def spots(rows: list[bytearray], width: int, height: int) -> None:
             angle = 2 * math.pi * (spot / count) + 0.21 + 0.37 * number
             x = width * CENTRE[0] + height * radius_of(reflection) * math.cos(angle)
             y = height * CENTRE[1] + height * radius_of(reflection) * math.sin(angle)
-            warm = (spot, reflection) == AMBER_SPOT
-            strength = 1.0 if warm else min(0.95, 0.25 + 1.1 * peak)
-            dot(rows, x, y, height * (0.0058 if warm else 0.0026), strength, warm)
+            if (reflection, spot) == AMBER_SPOT:
+                dot(rows, (x, y), height * 0.0072, 1.0, SHADES)
+            else:
+                dot(rows, (x, y), height * 0.003, min(0.95, 0.22 + 1.1 * peak), 0)
 
 
-def dot(rows: list[bytearray], x: float, y: float, size: float, strength: float, warm: bool) -> None:
-    reach = int(4 * size) + 1
+def dot(rows: list[bytearray], at: tuple[float, float], size: float, strength: float, ramp: int) -> None:
+    """A round spot with soft edges, in the ramp of the palette that begins at `ramp`; it never darkens a ring."""
+    x, y = at
+    reach = int(3 * size) + 1
     for row in range(max(0, int(y) - reach), min(len(rows), int(y) + reach + 1)):
         for column in range(max(0, int(x) - reach), min(len(rows[0]), int(x) + reach + 1)):
             distance = math.hypot(column - x, row - y) / size
-            value = strength * (math.exp(-(distance**2)) + (0.16 * math.exp(-((distance / 2.4) ** 2)) if warm else 0))
-            shade = min(SHADES - 1, round((SHADES - 1) * value))
-            if warm and shade > 4:  # noqa: PLR2004 - below this the blue beneath is the stronger
-                rows[row][column] = SHADES + shade
-            elif not warm and rows[row][column] < SHADES:
-                rows[row][column] = max(rows[row][column], shade)
+            shade = min(SHADES - 1, round((SHADES - 1) * strength * math.exp(-(distance**4) / 2)))
+            if shade > rows[row][column] % SHADES:
+                rows[row][column] = ramp + shade
 
 
 def palette() -> bytes:

@@ -26,7 +26,7 @@ MARIE: dict[str, Any] = {
     "boot_commands": "echo 'hello' > /root/said",
 }
 NAMES = [
-    ("O'Brien \"the\" $(touch /tmp/owned) `id`", "O'Brien \"the\" $(touch /tmp/owned) `id`"),
+    ('O\'Brien "the" $(touch /tmp/owned) `id`', 'O\'Brien "the" $(touch /tmp/owned) `id`'),
     ("-c evil\nroot:x:0:0::/root:/bin/sh", "-c evil root x 0 0 /root /bin/sh"),
     ("Zoë 李 🧪", "Zoë 李 🧪"),
     ("", ""),
@@ -174,10 +174,22 @@ def test_boot_commands_wait_as_roots_own_file(machine: Machine) -> None:
     assert not (machine.folder / "var/lib/visa/boot-commands").is_file()
 
 
-@pytest.mark.parametrize("broken", ["", "{", "[]", '"text"', "null"])
+@pytest.mark.parametrize("broken", ["{", "[]", '"text"', "null"])
 def test_a_broken_document_changes_nothing(machine: Machine, broken: str) -> None:
     before = settled(machine).snapshot()
     done = machine.personalise(broken)
     assert done.returncode == 2
     assert "nothing was changed" in done.stderr
     assert machine.snapshot() == before
+
+
+def test_without_a_document_the_last_one_is_applied(machine: Machine) -> None:
+    before = settled(machine).snapshot()
+    (machine.folder / "run/visa/vnc-password").unlink()
+    assert machine.personalise("").returncode == 0
+    assert machine.snapshot() == before
+
+
+def test_without_any_document_nothing_is_changed(machine: Machine) -> None:
+    assert machine.personalise("").returncode == 2
+    assert not (machine.folder / "etc/passwd").exists()
