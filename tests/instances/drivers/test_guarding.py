@@ -171,9 +171,8 @@ def test_the_guest_reaches_no_service_of_the_host_under_any_address(guest: Guest
 
 def test_pretending_to_answer_opens_no_way_to_the_host(guest: Guest) -> None:
     """A connection from a port that answers would have: packets alone cannot tell, connections can."""
-    answering = 22
-    free = f"systemctl stop ssh.socket ssh.service; python3 -c \"import socket; socket.create_connection(('{GATEWAY}', 9000), 4, ('', {answering}))\""
-    assert not guest.succeeds(free)
+    connect = f"import socket; socket.create_connection(('{GATEWAY}', 9000), 4, ('', 22))"
+    assert not guest.succeeds(f'systemctl stop ssh.socket ssh.service; python3 -c "{connect}"')
     assert "timed out" in guest.said, "the connection was not tried at all"
 
 
@@ -198,7 +197,8 @@ def test_the_network_hook_guards_the_host_by_itself(guest: Guest) -> None:
 
 
 def test_the_guest_speaks_under_no_other_address(guest: Guest) -> None:
-    forge = f"ip address add 10.214.15.99/32 dev $card && ip route add {OUTSIDE}/32 via {GATEWAY} dev $card src 10.214.15.99"
+    route = f"ip route add {OUTSIDE}/32 via {GATEWAY} dev $card src 10.214.15.99"
+    forge = f"ip address add 10.214.15.99/32 dev $card && {route}"
     assert guest.succeeds(on_its_card(forge)), guest.said
     assert not guest.reaches(OUTSIDE, 9000)
     assert guest.succeeds(on_its_card(f"ip route delete {OUTSIDE}/32 && ip address delete 10.214.15.99/32 dev $card"))
