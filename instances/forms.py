@@ -17,7 +17,7 @@ from instances.models import Flavour, Image, Instance, Plan
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN
 
-SCREENS = ["1280x720", "1440x900", "1920x1080", "2560x1440"]
+SCREENS = ["1280x800", "1440x900", "1920x1080", "2560x1440"]
 DEFAULT_SCREEN = (1440, 900)
 printable = RegexValidator(r"[\x00-\x1f\x7f]", _("Use letters, digits and signs only."), inverse_match=True)
 

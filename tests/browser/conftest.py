@@ -1,0 +1,161 @@
+"""VISA on a port of its own, over the test's database, with sockets; and Debian's Chromium before it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+import uvicorn
+from channels.routing import ProtocolTypeRouter
+from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
+from django.test import override_settings
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from desktops.routing import application as sockets
+from experiments.models import User
+from tests.browser.screens import Screen
+from tests.people import PASSWORD, Facility, facility
+from tests.servers import wait_until
+
+T = TypeVar("T")
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Site:
+    """The running site: its address, and its event loop for screens that tests put behind machines."""
+
+    url: str
+    loop: asyncio.AbstractEventLoop
+    screens: list[Screen] = field(default_factory=list)
+
+    def call(self, work: Any) -> Any:
+        """Run a coroutine beside the server and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def screen(self, password: str) -> Screen:
+        made = Screen(password=password)
+        self.call(made.open())
+        self.screens.append(made)
+        return made
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Served by uvicorn in a thread, as production serves it; static files come from where they are written."""
+    with override_settings(WHITENOISE_AUTOREFRESH=True, WHITENOISE_USE_FINDERS=True):
+        app = ProtocolTypeRouter({"http": ASGIHandler(), "websocket": sockets})
+    config = uvicorn.Config(
+        app,
+        port=0,
+        ws="desktops.server:DirectSocket",
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, "the site")
+    port = server.servers[0].sockets[0].getsockname()[1]
+    running = Site(f"http://localhost:{port}", loops[0])
+    with override_settings(PUBLIC_URL=running.url, CSRF_TRUSTED_ORIGINS=[running.url]):
+        yield running
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    """For the time of one module: while it lives, its event loop stands in the way of asyncio's tests."""
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as running:
+        yield running
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def people(site: Site, transactional_db: None) -> Iterator[Facility]:
+    """Alice and the others, in the database that the site reads."""
+    yield aside(facility)
+    for screen in site.screens:
+        site.call(screen.close())
+    site.screens.clear()
+
+
+Visit = Callable[..., Page]
+
+
+def aside(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What `work` returns, done in another thread: beside Playwright's loop Django's signals cannot be sent."""
+
+    def whole() -> T:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(whole).result()
+
+
+@pytest.fixture
+def visit(site: Site, chromium: Browser) -> Iterator[Visit]:
+    """`visit(person, path, ...)`: a page in a browser of the person's own, signed in through the form."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def go(person: User | None, path: str = "/", **options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+        if person is not None:
+            sign_in(page, site, person)
+        page.goto(f"{site.url}{path}")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not complaints, complaints
+
+
+def sign_in(page: Page, site: Site, person: User) -> None:
+    page.goto(f"{site.url}/accounts/login/")
+    page.get_by_label("Username").fill(person.username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your machines")
