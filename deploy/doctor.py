@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -181,17 +182,18 @@ def clock() -> list[Finding]:
     except FileNotFoundError:
         shown = ""
     mend = "Install one that keeps it: apt-get install systemd-timesyncd (or chrony)"
-    if shown != "yes" and not any(_runs(name) for name in ("chronyd", "ntpd", "systemd-timesyn")):
+    if shown != "yes" and not running() & {"chronyd", "ntpd", "systemd-timesyn"}:
         return [Finding(False, "Clock: nothing keeps it right", mend)]
     return [Finding(this_year >= 2026, "Clock: kept right", mend)]
 
 
-def _runs(name: str) -> bool:
-    return any(comm.read_text().strip() == name for comm in _comms())
-
-
-def _comms() -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/comm") if path.exists()]
+def running() -> set[str]:
+    """The short names of all processes (proc(5): comm, at most 15 characters)."""
+    names = set()
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # it ended meanwhile
+            names.add(comm.read_text().strip())
+    return names
 
 
 def network() -> list[Finding]:

@@ -39,6 +39,8 @@ class Home:
     def make(self) -> None:
         if len(os.fsencode(self.run)) + LONGEST_NAME > LONGEST_SOCKET:
             raise Failed(f"The path of VISA_HOME is too long for unix sockets: {self.path}. Choose a shorter one.")
+        if "%" in str(self.path):  # supervisor gives it a meaning
+            raise Failed(f"VISA_HOME cannot have a percent sign in its path: {self.path}.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for folder in (self.run, self.log):
