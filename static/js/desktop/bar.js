@@ -8,7 +8,7 @@ export class Bar {
         this.bar = document.getElementById("bar");
         this.handle = document.getElementById("handle");
         this.backToWork = backToWork;
-        this.handle.addEventListener("click", () => this.toggle(true));
+        this.handle.addEventListener("click", () => this.toggle());
         document.getElementById("edge").addEventListener("pointerenter", () => this.open());
         this.bar.addEventListener("pointerenter", () => clearTimeout(this.timer));
         this.bar.addEventListener("pointerleave", () => this.#later());
@@ -35,12 +35,13 @@ export class Bar {
         this.handle.setAttribute("aria-expanded", "false");
     }
 
-    toggle(withFocus) {
-        if (this.bar.classList.contains("open")) {
+    /** Shown without the keyboard, it takes the keyboard first. */
+    toggle() {
+        if (this.bar.contains(document.activeElement)) {
             this.close();
             this.backToWork();
         } else {
-            this.open(withFocus);
+            this.open(true);
         }
     }
 
@@ -57,7 +58,7 @@ export class Bar {
     #hotkey(event) {
         if (MODIFIERS.has(event.key) && event.ctrlKey && event.altKey && event.shiftKey && !event.repeat) {
             event.preventDefault();
-            this.toggle(true);
+            this.toggle();
         }
     }
 
