@@ -385,6 +385,7 @@ async def test_every_visit_is_remembered(house: House) -> None:
     row = await in_database(Connection.objects.get)
     assert (row.user_id, row.instance_id) == (house.people.bob.pk, house.people.machine.pk)
     assert (row.which, row.role, row.code) == (Which.SCREEN, "control", 1000)
+    assert row.closed_at is not None
     assert before < row.opened_at < row.closed_at
     assert row.last_input_at is not None
     assert row.bytes_down > 6
