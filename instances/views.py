@@ -10,7 +10,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import F
+from django.db.models import F, prefetch_related_objects
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -58,6 +58,7 @@ def pictured(machines: InstanceQuerySet) -> InstanceQuerySet:
 
 def cards_of(user: User) -> list[Card]:
     """A card for every live machine that the person owns or shares, most recently used first."""
+    prefetch_related_objects([user], "role_grants")  # asked for each card
     belongs = Member.objects.filter(user=user).values("instance")
     machines = pictured(Instance.objects.live().filter(pk__in=belongs).with_details())
     recent = machines.order_by(Coalesce("last_used_at", "created_at").desc(), "-pk")

@@ -1,0 +1,116 @@
+"""Who may do what, for every address of the site. An address without a row fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from desktops.routing import websocket_urlpatterns
+from tests.people import Facility, facility
+
+pytestmark = pytest.mark.django_db
+
+IN = 302  # to the sign-in
+WHO = ("anonymous", "charlie", "bob", "alice", "admin")
+
+# Method and address: what anonymous, Charlie, Bob, Alice and an administrator get. {m} is Alice's machine.
+TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
+    "": ("GET /", (IN, 200, 200, 200, 200)),
+    "machines/<uuid:uuid>/desktop/": ("GET /machines/{m}/desktop/", (IN, 404, 200, 200, 200)),
+    "machines/new/": ("GET /machines/new/", (IN, 200, 200, 200, 200)),
+    "machines/new/sizes/": ("GET /machines/new/sizes/", (IN, 200, 200, 200, 200)),
+    "machines/past/": ("GET /machines/past/", (IN, 200, 200, 200, 200)),
+    "machines/<uuid:uuid>/": ("GET /machines/{m}/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/card/": ("GET /machines/{m}/card/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/progress/": ("GET /machines/{m}/progress/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/status/": ("GET /machines/{m}/status/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/rename/": ("POST /machines/{m}/rename/ name=New", (IN, 404, 403, 302, 302)),
+    # Nobody has taken a picture yet: those who may see the machine are told the same as those who may not.
+    "machines/<uuid:uuid>/thumbnail/": ("GET /machines/{m}/thumbnail/", (IN, 404, 404, 404, 404)),
+    "machines/<uuid:uuid>/<slug:name>/": ("POST /machines/{m}/reboot/ confirmed=yes", (IN, 404, 403, 302, 302)),
+    "profile/": ("GET /profile/", (IN, 200, 200, 200, 200)),
+    "profile/tokens/": ("POST /profile/tokens/ name=x&days=3", (IN, 200, 200, 200, 200)),
+    "profile/tokens/<uuid:uuid>/revoke/": ("POST /profile/tokens/{m}/revoke/", (IN, 404, 404, 404, 404)),
+    "language/": ("POST /language/ language=fr", (302, 302, 302, 302, 302)),
+    "health/": ("GET /health/", (503, 503, 503, 503, 503)),
+    "accounts/login/": ("GET /accounts/login/", (200, 302, 302, 302, 302)),
+    "accounts/logout/": ("GET /accounts/logout/", (302, 200, 200, 200, 200)),
+    "accounts/password/change/": ("GET /accounts/password/change/", (IN, 200, 200, 200, 200)),
+}
+
+UNDER_ONE_RULE = {
+    # prefix: an address under it, and what the five get
+    "admin/": ("GET /admin/", (302, 302, 302, 302, 200)),
+    "api/v1/": ("GET /api/v1/instances/", (401, 200, 200, 200, 200)),
+    "accounts/": ("GET /accounts/signup/", (200, 302, 302, 302, 302)),
+}
+
+SOCKETS = {"events/", "desktops/<uuid:uuid>/screen/", "desktops/<uuid:uuid>/console/", ""}
+"""Their tables are with the tests of the desktops."""
+
+CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", "language/"}
+CHANGES |= {"profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
+
+
+def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
+    for pattern in resolver.url_patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            yield path
+        else:
+            yield from routes(pattern, path)
+
+
+def test_every_address_has_a_row() -> None:
+    known = tuple(UNDER_ONE_RULE)
+    without = [path for path in routes(get_resolver()) if path not in TABLE and not path.startswith(known)]
+    assert not without
+
+
+def test_every_row_has_an_address() -> None:
+    assert set(TABLE) <= set(routes(get_resolver()))
+
+
+def test_every_socket_is_known() -> None:
+    assert {str(pattern.pattern) for pattern in websocket_urlpatterns} == SOCKETS
+
+
+@pytest.fixture
+def people(db: None) -> Facility:
+    return facility()
+
+
+def ask(client: Client, line: str, people: Facility) -> int:
+    method, address, *form = line.format(m=people.machine.uuid).split()
+    if method == "GET":
+        return client.get(address).status_code
+    data = dict(pair.split("=") for pair in "&".join(form).split("&") if pair)
+    return client.post(address, data).status_code
+
+
+@pytest.mark.parametrize("path", [*TABLE, *UNDER_ONE_RULE])
+@pytest.mark.parametrize("who", WHO)
+def test_each_gets_what_the_table_says(path: str, who: str, people: Facility) -> None:
+    line, expected = TABLE.get(path) or UNDER_ONE_RULE[path]
+    client = Client()
+    if who != "anonymous":
+        client.force_login(getattr(people, who))
+    assert ask(client, line, people) == expected[WHO.index(who)]
+
+
+@pytest.mark.parametrize("path", sorted(CHANGES))
+def test_what_changes_something_does_not_answer_to_get(path: str, people: Facility) -> None:
+    client = Client()
+    client.force_login(people.alice)
+    address = TABLE[path][0].format(m=people.machine.uuid).split()[1]
+    assert client.get(address).status_code == 405
+
+
+@pytest.mark.parametrize("path", sorted(CHANGES))
+def test_what_changes_something_wants_the_forms_own_token(path: str, people: Facility) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(people.alice)
+    assert ask(client, TABLE[path][0], people) == 403
