@@ -18,7 +18,7 @@ def for_the_reader(answer: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
         language = "" if settings.LANGUAGE_COOKIE_NAME in request.COOKIES else _language(request)
         if language:
             translation.activate(language)
-            request.LANGUAGE_CODE = language  # type: ignore[attr-defined] # set by LocaleMiddleware
+            request.LANGUAGE_CODE = language
         with timezone.override(zone):
             return answer(request)
 

@@ -80,13 +80,16 @@ def distance(when: datetime | None) -> str:
 
 
 def span(length: timedelta) -> str:
-    """The largest sensible unit of a length of time, rounded down: 13 days, 5 hours, 3 minutes."""
-    seconds = int(abs(length).total_seconds())
-    if seconds >= DAY:
-        return ngettext("%(n)d day", "%(n)d days", seconds // DAY) % {"n": seconds // DAY}
-    if seconds >= HOUR:
-        return ngettext("%(n)d hour", "%(n)d hours", seconds // HOUR) % {"n": seconds // HOUR}
-    return ngettext("%(n)d minute", "%(n)d minutes", seconds // MINUTE) % {"n": seconds // MINUTE}
+    """The largest sensible unit of a length of time, rounded: 13 days, 5 hours, 3 minutes."""
+    seconds = abs(length).total_seconds()
+    if round(seconds / HOUR) >= 24:
+        days = round(seconds / DAY)
+        return ngettext("%(n)d day", "%(n)d days", days) % {"n": days}
+    if round(seconds / MINUTE) >= 60:
+        hours = round(seconds / HOUR)
+        return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
+    minutes = max(1, round(seconds / MINUTE))
+    return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
 
 
 @register.filter
