@@ -14,9 +14,11 @@ from deploy.supervision import BIN
 
 PACKAGES = ["visa_site", "desktops", "instances", "experiments", "deploy", "tests", "bench"]
 MANAGE = [str(BIN / "python"), "manage.py"]
+TRANSLATIONS = [str(path) for path in sorted(ROOT.glob("locale/*/LC_MESSAGES/*.po"))]
 CHECKS = {
     "style": [str(BIN / "ruff"), "check", "--quiet", "."],
     "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
+    "translations": ["msgfmt", "--check-format", "-o", "/dev/null", *TRANSLATIONS],
     "import contracts": [str(BIN / "lint-imports")],
     "production settings": [*MANAGE, "check", "--deploy", "--fail-level", "WARNING"],
     "migrations": [*MANAGE, "makemigrations", "--check", "--dry-run"],

@@ -101,7 +101,7 @@ def compile_translations() -> None:
         compiled = source.with_suffix(".mo")
         if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
             say(f"Translations: compiling {source.relative_to(ROOT)}")
-            run(["msgfmt", "--check-format", "-o", str(compiled), str(source)], LOG)
+            run(["msgfmt", "-o", str(compiled), str(source)], LOG)
 
 
 if __name__ == "__main__":
