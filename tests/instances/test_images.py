@@ -6,8 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from instances.images import MAX_VIRTUAL_GIB, ImageRefused, checksum, inspect_image
+from instances.models import Image, Protocol
 
 
 def qemu_img(*arguments: str | Path) -> None:
@@ -147,3 +149,42 @@ def test_a_name_that_looks_like_options_or_a_command_is_only_a_name(good: Path) 
     good.rename(odd)
     assert inspect_image(str(odd)).virtual_size_gib == 2
     assert not (odd.parent / "owned").exists()
+
+
+# manage.py register_image
+
+
+def register(path: Path, *more: str) -> None:
+    call_command("register_image", str(path), "--name", "Imported", "--version", "7", *more)
+
+
+@pytest.mark.django_db
+def test_an_image_is_registered_by_command(good: Path) -> None:
+    register(good, "--protocol", "vnc=5902", "--protocol", "jupyter=8888", "--sha256", checksum(str(good)).upper())
+    added = Image.objects.get(name="Imported", version="7")
+    assert (added.path, added.sha256, added.virtual_size_gib) == (str(good), checksum(str(good)), 2)
+    assert (added.port(Protocol.VNC), added.port(Protocol.JUPYTER)) == (5902, 8888)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--sha256", "0" * 64], "not the file you mean"),
+        (["--protocol", "telnet=23"], "write one of vnc"),
+        (["--protocol", "vnc"], "write one of vnc"),
+        (["--protocol", "vnc=99999"], "65535"),
+    ],
+)
+def test_a_registration_that_makes_no_sense_is_refused_in_words(good: Path, more: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        register(good, *more)
+    assert not Image.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_same_version_is_not_registered_twice(good: Path) -> None:
+    register(good)
+    with pytest.raises(CommandError, match="already exists"):
+        register(good)
+    assert Image.objects.count() == 1

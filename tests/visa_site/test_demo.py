@@ -246,6 +246,7 @@ def test_without_images_there_is_still_a_facility(home: Path) -> None:
 def test_the_host_is_as_the_environment_says(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seed()
     assert Host.objects.get().pool_path == "/var/lib/libvirt/images/visa"
+    monkeypatch.setenv("VISA_POOL_NAME", "visa-two")
     monkeypatch.setenv("VISA_POOL_PATH", "/srv/pool")
     monkeypatch.setenv("VISA_VIRTUALISATION", "qemu")
     monkeypatch.setenv("VISA_NETWORK_NAME", "visa-two")
@@ -253,7 +254,7 @@ def test_the_host_is_as_the_environment_says(home: Path, monkeypatch: pytest.Mon
     seed()
     host = Host.objects.get()
     assert (host.name, host.uri) == ("this machine", "qemu:///system")
-    assert (host.pool_path, host.virtualisation) == ("/srv/pool", "qemu")
+    assert (host.pool_name, host.pool_path, host.virtualisation) == ("visa-two", "/srv/pool", "qemu")
     assert (host.network_name, host.network_cidr) == ("visa-two", "10.214.0.0/20")
 
 
