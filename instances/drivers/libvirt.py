@@ -78,7 +78,7 @@ _UNREACHABLE = {
     libvirt.VIR_ERR_GNUTLS_ERROR,
     libvirt.VIR_ERR_LIBSSH,
 }
-_WAYS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_STREAMS}
+_WAYS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 _BROKEN_WAY = {libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_FAILED}
 
 # What libvirt's text tells about a cause that an owner can understand.
@@ -86,6 +86,7 @@ _CAUSES = {
     "No space left on device": "The host's disk is full.",
     "Cannot allocate memory": "The host has no memory left.",
     "cannot set up guest memory": "The host has no memory left.",
+    "is already in use by interface": "The range chosen for machines' addresses is already in use there.",
 }
 
 
@@ -202,9 +203,15 @@ class LibvirtDriver:
 
     def prepare(self) -> None:
         with _explained("The host could not be prepared for machines."):
-            self._prepare_pool()
-            network = self._prepare_network()
-            self._prepare_filter(network)
+            try:
+                self._prepare_all()
+            except libvirt.libvirtError as error:
+                log.info("Another may have prepared %r at the same moment, so once more: %s", self.spec.uri, error)
+                self._prepare_all()
+
+    def _prepare_all(self) -> None:
+        self._prepare_pool()
+        self._prepare_filter(self._prepare_network())
 
     def _prepare_pool(self) -> libvirt.virStoragePool:
         host = self._host()
@@ -241,12 +248,25 @@ class LibvirtDriver:
         missing = {libvirt.VIR_ERR_NO_NWFILTER, libvirt.VIR_ERR_NO_SUPPORT}
         existing = _unless(missing, host.nwfilterLookupByName, name)
         uuid = existing.UUIDString() if existing else None
-        wanted = networks.filter_xml(name, network, self.spec.blocked_networks, uuid)
+        try:
+            wanted = networks.filter_xml(name, network, self.spec.blocked_networks, uuid)
+        except ValueError as error:
+            blocked = ", ".join(self.spec.blocked_networks)
+            raise DriverError(f"The blocked networks ({blocked}) are not all networks.", permanent=True) from error
         if existing is None or not networks.same_filter(existing.XMLDesc(), wanted):
             _if_supported(host.nwfilterDefineXML, wanted)
 
     def _pool(self) -> libvirt.virStoragePool:
-        return self._host().storagePoolLookupByName(self.spec.pool_name)
+        pool = self._host().storagePoolLookupByName(self.spec.pool_name)
+        if not pool.isActive():
+            pool.create(0)
+        return pool
+
+    def _network(self) -> libvirt.virNetwork:
+        network = self._host().networkLookupByName(self.spec.network_name)
+        if not network.isActive():
+            network.create()
+        return network
 
     def _volume(self, name: str) -> libvirt.virStorageVol | None:
         return _unless(libvirt.VIR_ERR_NO_STORAGE_VOL, self._pool().storageVolLookupByName, name)
@@ -409,20 +429,22 @@ class LibvirtDriver:
         self._upload(seed, BytesIO(content).read, 0, len(content))
         return seed
 
-    def _reserve(self, uuid: UUID) -> str:
-        """The machine's address, kept for it by our network's DHCP, which lets the filter name it."""
-        mac = domains.mac_address(uuid)
-        network = self._host().networkLookupByName(self.spec.network_name)
+    def _reserve(self, uuid: UUID, wanted: str | None = None) -> str:
+        """The machine's address, kept for it by our network's DHCP, which lets the filter name it.
+
+        `wanted` is the one its domain was defined with, should the network have been made anew since.
+        """
+        mac, network = domains.mac_address(uuid), self._network()
         for _attempt in range(5):
             facts = self._network_facts(network)
             if mac in facts.reserved:
                 return facts.reserved[mac]
-            address = networks.free_address(facts, mac)
+            address = wanted or networks.free_address(facts, mac)
             if address is None:
                 raise DriverError("The host's network has no address left for another machine.")
             # Refused where another worker took the address, or made this very reservation, a moment ago.
             self._update_network(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, mac, address)
-        raise DriverError("The host's network gave no address to the machine.")
+        raise DriverError("The machine's address on the host's network is taken by another.")
 
     def _update_network(self, network: libvirt.virNetwork, command: int, mac: str, address: str) -> None:
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
@@ -432,7 +454,7 @@ class LibvirtDriver:
 
     def _release(self, uuid: UUID) -> None:
         mac = domains.mac_address(uuid)
-        network = _unless(libvirt.VIR_ERR_NO_NETWORK, self._host().networkLookupByName, self.spec.network_name)
+        network = _unless(libvirt.VIR_ERR_NO_NETWORK, self._network)
         if network is None:
             return
         address = self._network_facts(network).reserved.get(mac)
@@ -474,7 +496,8 @@ class LibvirtDriver:
                 if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                     domain.resume()
                 return
-            self._reserve(uuid)
+            facts = domains.read_domain(domain.XMLDesc())
+            self._reserve(uuid, facts.address if facts else None)
             self._unless_already(True, domain, domain.create)
 
     def _unless_already(self, active: bool, domain: libvirt.virDomain, call: Callable[..., Any], *args: Any) -> None:
@@ -646,6 +669,14 @@ class _Watch:
 
     def __enter__(self) -> _Watch:
         self._connection = _open(self._driver.spec.uri)
+        try:
+            self._listen()
+        except libvirt.libvirtError:
+            self.__exit__()
+            raise
+        return self
+
+    def _listen(self) -> None:
         _if_supported(self._connection.registerCloseCallback, lambda *_: self._news.put(None), None)
         for kind, hear in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._hear_lifecycle),
@@ -653,7 +684,6 @@ class _Watch:
         ):
             self._callbacks.append(self._connection.domainEventRegisterAny(None, kind, hear, None))
         self._ours = {domain.UUID() for domain in self._connection.listAllDomains() if self._driver._is_ours(domain)}
-        return self
 
     def __exit__(self, *_: object) -> None:
         # In this order: a connection closed with callbacks on it is never freed.

@@ -72,9 +72,11 @@ class Eyes:
         pool = self.connection.storagePoolLookupByName(self.spec.pool_name)
         return {volume.name() for volume in pool.listAllVolumes()}
 
+    def volume(self, name: str) -> libvirt.virStorageVol:
+        return self.connection.storagePoolLookupByName(self.spec.pool_name).storageVolLookupByName(name)
+
     def volume_path(self, name: str) -> Path:
-        pool = self.connection.storagePoolLookupByName(self.spec.pool_name)
-        return Path(pool.storageVolLookupByName(name).path())
+        return Path(self.volume(name).path())
 
     def network(self) -> str:
         return str(self.connection.networkLookupByName(self.spec.network_name).XMLDesc())

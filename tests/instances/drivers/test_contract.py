@@ -265,6 +265,25 @@ def test_preparing_again_changes_nothing(driver: LibvirtDriver, eyes: Eyes) -> N
     assert eyes.network() == before
 
 
+def test_a_blocked_network_that_is_none_is_refused(host: HostSpec) -> None:
+    wrong = dataclasses.replace(host, blocked_networks=("10.0.0.0/8", "the lab"))
+    with closing(open_host(wrong)) as driver, pytest.raises(DriverError, match="the lab"):
+        driver.prepare()
+
+
+def test_a_pool_and_a_network_that_were_stopped_are_started_for_the_next_machine(
+    driver: LibvirtDriver, host: HostSpec, eyes: Eyes, blank: BaseImage
+) -> None:
+    spec = a_spec(blank)
+    driver.create(spec)
+    eyes.connection.storagePoolLookupByName(host.pool_name).destroy()
+    eyes.connection.networkLookupByName(host.network_name).destroy()
+    driver.start(spec.uuid)
+    assert only(driver).power is Power.RUNNING
+    driver.destroy(spec.uuid)
+    assert eyes.of(spec.uuid) == set()
+
+
 def test_a_host_that_does_not_answer_is_unreachable() -> None:
     nowhere = HostSpec(uri="qemu+tcp://127.0.0.1:9/system", deployment=uuid4())
     with pytest.raises(HostUnreachable, match="does not answer") as raised:
