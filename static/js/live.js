@@ -41,6 +41,11 @@ function there(yes) {
     }
 }
 
+function ended() {
+    clearInterval(away);
+    say(document.body.dataset.signedOut);
+}
+
 function say(text) {
     connection.textContent = text;
     connection.hidden = false;
@@ -62,4 +67,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
     if (list && before && !list.querySelector("[data-machine]")) location.reload();
 });
 
-if (document.querySelector("[data-machine], [data-live-list]")) listen(heard, there);
+if (document.querySelector("[data-machine], [data-live-list]")) listen(heard, there, ended);

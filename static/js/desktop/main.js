@@ -147,5 +147,6 @@ offerKeys(link);
 listen(
     (message) => message.type === "instance" && message.id === facts.id && link.now(),
     () => {},
+    () => link.now(),
 );
 link.now();
