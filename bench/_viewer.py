@@ -6,7 +6,7 @@ import os
 import struct
 from typing import cast
 
-from _machine import FRAME, NAME, SERVER_INIT
+from bench._machine import FRAME, NAME, SERVER_INIT
 
 UPDATE_REQUEST = struct.pack(">BB4H", 3, 0, 0, 0, 1024, 768)
 
@@ -17,13 +17,14 @@ def stream_frames(on: bool, rate: int = 0) -> bytes:
 
 
 class Viewer(asyncio.Protocol):
-    """Counts the payload of the frames that arrive; `payload` keeps it only during the handshake."""
+    """Counts the payload of the frames that arrive, keeps it only during the handshake, and answers pings."""
 
     def __init__(self) -> None:
         self.received = 0
         self.kept: bytearray | None = bytearray()
         self._raw = bytearray()
         self._left = 0
+        self._ping: bytearray | None = None
         self._upgraded = False
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -55,15 +56,23 @@ class Viewer(asyncio.Protocol):
         while at < len(data):
             if self._left:
                 taken = min(self._left, len(data) - at)
-                if self.kept is not None:
-                    self.kept += data[at : at + taken]
+                self._take(data[at : at + taken])
                 self._left -= taken
-                self.received += taken
                 at += taken
-                continue
-            self._raw += data[at : at + 1]
-            at += 1
-            self._begin_frame()
+            else:
+                self._raw += data[at : at + 1]
+                at += 1
+                self._begin_frame()
+
+    def _take(self, payload: bytes) -> None:
+        if self._ping is not None:
+            self._ping += payload
+            if len(payload) == self._left:
+                self._send(0x8A, bytes(self._ping))
+            return
+        self.received += len(payload)
+        if self.kept is not None:
+            self.kept += payload
 
     def _begin_frame(self) -> None:
         raw = self._raw
@@ -72,14 +81,21 @@ class Viewer(asyncio.Protocol):
         size = raw[1] & 0x7F
         head = 2 if size < 126 else 4 if size == 126 else 10
         if len(raw) == head:
-            size = size if size < 126 else int.from_bytes(raw[2:head], "big")
-            # Only what is relayed counts, not pings.
-            self._left = size if raw[0] & 0x0F in (0, 2) else 0
+            self._left = size if size < 126 else int.from_bytes(raw[2:head], "big")
+            self._ping = bytearray() if raw[0] & 0x0F == 9 else None
             raw.clear()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ConnectionResetError("the relay hung up"))
+
+    def _send(self, kind: int, data: bytes) -> None:
+        """One masked WebSocket frame of less than 126 bytes (RFC 6455, 5.2), with a mask of zeros."""
+        self.transport.write(struct.pack(">BB", kind, 0x80 | len(data)) + b"\0\0\0\0" + data)
+
     def say(self, data: bytes) -> None:
-        """One masked binary WebSocket frame of less than 126 bytes (RFC 6455, 5.2), with a mask of zeros."""
-        self.transport.write(struct.pack(">BB", 0x82, 0x80 | len(data)) + b"\0\0\0\0" + data)
+        self._send(0x82, data)
 
     async def has(self, total: int) -> None:
         """Return when `total` bytes of payload have arrived since the beginning."""

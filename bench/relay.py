@@ -1,4 +1,4 @@
-"""Our relay beside websockify, in one run, before the same dummy machine. Prints one table. Run: python bench/relay.py
+"""Our relay beside websockify, in one run, before the same dummy machine. Prints one table. Run: python -m bench.relay
 
 CPU is what the kernel says the relay's processes used (/proc/PID/schedstat); memory is their proportional set size, so
 that pages which websockify's forks share are counted once.
@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
-from _machine import FRAME
-from _viewer import Viewer, open_viewer, stream_frames
+
+from bench._machine import FRAME
+from bench._viewer import Viewer, open_viewer, stream_frames
 
 HERE = Path(__file__).resolve().parent
 BUSY, FILM, QUIET = 1000, 60, 10

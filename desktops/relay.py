@@ -26,7 +26,7 @@ GREETING_PATIENCE = 10.0
 FAREWELL_PATIENCE = 0.5
 """Seconds that a stalled viewer gets to take the reason why it ends; then the connection ends without."""
 
-GATHER = 0.005
+GATHER = 0.008
 """Seconds that pieces of an unasked-for stream are gathered."""
 
 CLOSE = 0.0015
