@@ -1,7 +1,6 @@
 """libvirt on this host: found, or started when nothing runs it, and open to the user who runs VISA."""
 
 import filecmp
-import grp
 import os
 import pwd
 import shlex
@@ -18,6 +17,7 @@ from deploy.steps import ROOT, Failed, as_root, say
 
 # The one daemon of Debian 12, and the one for QEMU alone where the daemons are split.
 SOCKETS = [Path("/run/libvirt/libvirt-sock"), Path("/run/libvirt/virtqemud-sock")]
+DAEMONS = ["virtlogd", "libvirtd"]
 KVM = Path("/dev/kvm")
 HOOK = Path("/etc/libvirt/hooks/network.d/visa")
 
@@ -30,7 +30,16 @@ class Answer(Enum):
 
 def ask() -> Answer:
     answers = [_ask(path) for path in SOCKETS]
-    return next((answer for answer in (Answer.YES, Answer.FORBIDDEN) if answer in answers), Answer.NO)
+    answer = next((answer for answer in (Answer.YES, Answer.FORBIDDEN) if answer in answers), Answer.NO)
+    return Answer.FORBIDDEN if answer is Answer.YES and not _lets_us_in() else answer
+
+
+def _lets_us_in() -> bool:
+    """Whether libvirt, whose socket may be open to all, takes orders from this user (polkit: the group libvirt)."""
+    if os.geteuid() == 0 or shutil.which("virsh") is None:
+        return True
+    question = ["virsh", "-q", "-c", "qemu:///system", "uri"]
+    return subprocess.run(question, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
 def _ask(path: Path) -> Answer:
@@ -45,29 +54,42 @@ def _ask(path: Path) -> Answer:
     return Answer.YES
 
 
-def prepare() -> dict[str, list[str]]:
+def prepare(run_folder: Path) -> dict[str, list[str]]:
     """Makes libvirt answer. What must be run for that beside Redis, by name: nothing where the host runs it itself.
 
-    Raises Failed with what to do when that is not in our power.
+    `run_folder` is for a file of settings. Raises Failed with what to do when it is not in our power.
     """
     install_hook()
     answer = ask()
-    if answer is Answer.NO and Path("/run/systemd/system").is_dir():
+    if answer is Answer.NO and not Path("/run/systemd/system").is_dir():
+        open_kvm()
+        if os.geteuid() == 0:
+            say("libvirt: nothing runs it; starting virtlogd and libvirtd")
+            return {name: [daemon(name)] for name in DAEMONS}
+        start_for_all(run_folder)
+        answer = _wait_for_an_answer()
+    elif answer is Answer.NO:
         say("libvirt: starting the host's libvirtd")
         subprocess.run(as_root(["systemctl", "start", "libvirtd"]), check=False)
         answer = _wait_for_an_answer()
     if answer is Answer.FORBIDDEN:
         _join_the_group()
-    if answer is Answer.YES:
-        say("libvirt: answers")
-        return {}
-    if os.geteuid() != 0:
-        raise Failed(
-            "Nothing runs libvirt here, and without systemd only root can. Start it (sudo libvirtd -d) or be root."
-        )
-    say("libvirt: nothing runs it; starting virtlogd and libvirtd")
-    open_kvm()
-    return {"virtlogd": [_daemon("virtlogd")], "libvirtd": [_daemon("libvirtd")]}
+    if answer is Answer.NO:
+        raise Failed("libvirt could not be started; `make doctor` may say why.")
+    say("libvirt: answers")
+    return {}
+
+
+def start_for_all(run_folder: Path) -> None:
+    """As another user than root: the daemons are the host's, started with sudo, and stay when VISA stops.
+
+    Without systemd there is no polkit to ask who is in the group libvirt, so the socket belongs to the group.
+    """
+    say("libvirt: nothing runs it; starting virtlogd and libvirtd for this host, where they stay")
+    settings = run_folder / "libvirtd.conf"
+    settings.write_text('auth_unix_rw = "none"\nunix_sock_group = "libvirt"\nunix_sock_rw_perms = "0770"\n')
+    for command in ([daemon("virtlogd"), "-d"], [daemon("libvirtd"), "-d", "--config", str(settings)]):
+        subprocess.run(as_root(command), check=False)
 
 
 def install_hook() -> None:
@@ -80,7 +102,7 @@ def install_hook() -> None:
         raise Failed("The network hook for libvirt could not be installed; the lines above say why.")
 
 
-def _daemon(name: str) -> str:
+def daemon(name: str) -> str:
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or name
 
 
@@ -104,13 +126,11 @@ def wait_until_ready(patience: float = 60.0) -> None:
 def open_kvm() -> None:
     """Gives /dev/kvm to the group kvm, as udev does on Debian. Where nobody did and QEMU's user cannot open it, libvirt
     looks at QEMU's capabilities anew before every answer, four seconds each time."""
-    try:
-        group = grp.getgrnam("kvm").gr_gid
-        if KVM.exists() and not KVM.stat().st_mode & stat.S_IWGRP:
-            os.chown(KVM, -1, group)
-            KVM.chmod(0o660)
-    except (KeyError, OSError) as error:
-        say(f"libvirt: /dev/kvm stays as it is ({error})")
+    if not KVM.exists() or KVM.stat().st_mode & stat.S_IWGRP:
+        return
+    for command in (["chgrp", "kvm", str(KVM)], ["chmod", "660", str(KVM)]):
+        if subprocess.run(as_root(command), check=False).returncode:
+            say("libvirt: /dev/kvm stays as it is, for root alone; machines may start slowly")
 
 
 def _join_the_group() -> None:

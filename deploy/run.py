@@ -56,7 +56,7 @@ def main() -> int:
     with site.home.claim() as claim:
         require_free(site.address, site.port)
         install()
-        host_programs = hypervisor.prepare()
+        host_programs = hypervisor.prepare(site.home.run)
         site.home.write_secrets()
         configuration = write_configuration(site.home, host_programs, site_programs(site.address, site.port))
         supervisor = Supervisor(site.home, configuration, site.environment(), claim.fileno())
