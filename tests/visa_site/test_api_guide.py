@@ -1,0 +1,48 @@
+"""The examples of docs/api.md, run as they are written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from instances.models import Instance
+from tests import people
+from visa_site.tokens import issue
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.S)
+
+
+def run(example: str, **names: str) -> list[Any]:
+    """What each call of the example answered. A call that is refused ends it."""
+    commands = [line for line in example.splitlines() if not line.startswith("export ")]
+    script = re.sub(r"\\\n", " ", "\n".join(commands)).replace("curl ", "echo; curl ")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": "/usr/bin:/bin", **names},
+    )  # fmt: skip
+    assert done.returncode == 0, (example, done.stdout, done.stderr)
+    return [json.loads(line) for line in done.stdout.splitlines() if line]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_example_of_the_guide_works_in_its_order(live_server: Any) -> None:
+    facility = people.facility()
+    token = issue(facility.alice, days=30)[1]
+    names = {"VISA": live_server.url, "TOKEN": token, "EXPERIMENT": str(facility.experiment.uuid), "MACHINE": ""}
+    answers: list[Any] = []
+    for example in EXAMPLES:
+        answers += run(example, **names)
+        made = Instance.objects.filter(name="Refinement").first()
+        if made:
+            Instance.objects.filter(pk=made.pk, state="building").update(state="active")
+            names["MACHINE"] = str(made.uuid)
+    assert len(answers) == GUIDE.count("\ncurl ") == 13
+    assert Instance.objects.get(uuid=names["MACHINE"]).state == "deleting"
+    assert Instance.objects.get(uuid=names["MACHINE"]).name == "Second refinement"
+    assert answers[1]["results"][0]["uuid"] == names["EXPERIMENT"]
