@@ -73,7 +73,7 @@ def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
     page.goto(visa.url)
     page.get_by_role("link", name="New instance").first.click()
     page.get_by_role("group", name="Experiment", exact=True).get_by_role("checkbox").first.check()
-    page.get_by_role("group", name="Screen").get_by_text("1280 × 800").check()
+    page.get_by_role("group", name="Screen").get_by_role("radio", name="1280 × 800").check()
     page.get_by_role("button", name="Create instance").click()
     page.wait_for_url(re.compile(r"/machines/[0-9a-f-]{36}/$"))
     uuid = page.url.rstrip("/").rsplit("/", 1)[1]
