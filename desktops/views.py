@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -31,6 +33,14 @@ COMBOS = [
 """What browsers keep for themselves, by the names of KeyboardEvent.code."""
 
 
+@lru_cache(maxsize=1)
+def modules() -> list[str]:
+    """The scripts of the page, to be fetched side by side and not one after the other as imports are found."""
+    static = settings.BASE_DIR / "static"
+    files = [*static.glob("js/desktop/*.js"), *static.glob("vendor/novnc/**/*.js"), static / "js" / "events.js"]
+    return sorted(str(file.relative_to(static)) for file in files)
+
+
 @login_required
 @require_GET
 @never_cache
@@ -50,5 +60,5 @@ def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "signIn": f"{reverse('account_login')}?next={request.path}",
         "words": words(),
     }
-    context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS}
+    context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS, "modules": modules()}
     return render(request, "desktops/desktop.html", context)
