@@ -36,8 +36,9 @@ def visa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         installation.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """For the time of one module: while it lives, its event loop stands in the way of asyncio's tests."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -65,7 +66,7 @@ class Desk:
     steps: list[str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
     """Alice signs in, makes a machine in the browser, watches it being made, and its desktop opens by itself."""
     context = signed_in(chromium, visa, "alice")
