@@ -90,6 +90,9 @@ _CAUSES = {
 }
 
 
+_SILENT = "The host that runs this machine does not answer at the moment."
+
+
 class _Loop:
     """libvirt's own event loop, in one thread of this process; events, keepalives and closures need it running."""
 
@@ -126,7 +129,7 @@ def _is_unreachable(error: libvirt.libvirtError) -> bool:
 def _translated(error: libvirt.libvirtError, sentence: str) -> DriverError:
     log.warning("%s (libvirt %s/%s: %s)", sentence, error.get_error_domain(), error.get_error_code(), error)
     if _is_unreachable(error):
-        return HostUnreachable("The host that runs this machine does not answer at the moment.")
+        return HostUnreachable(_SILENT)
     text = str(error)
     cause = next((cause for part, cause in _CAUSES.items() if part in text), "")
     return DriverError(f"{sentence} {cause}".strip())
@@ -159,14 +162,13 @@ def _if_supported(call: Callable[..., Any], *arguments: Any) -> Any:
 
 def _open(uri: str) -> libvirt.virConnect:
     _Loop.ensure()
-    with _explained("The host cannot be reached."):
-        try:
-            connection = libvirt.open(uri)
-        except libvirt.libvirtError as error:
-            log.warning("%r does not open: %s", uri, error)
-            raise HostUnreachable("The host that runs this machine does not answer at the moment.") from error
+    try:
+        connection = libvirt.open(uri)
         _if_supported(connection.setKeepAlive, _KEEPALIVE_S, _KEEPALIVE_MISSES)
-        return connection
+    except libvirt.libvirtError as error:
+        log.warning("%r does not open: %s", uri, error)
+        raise HostUnreachable(_SILENT) from error
+    return connection
 
 
 def _close(connection: libvirt.virConnect | None) -> None:
@@ -288,7 +290,7 @@ class LibvirtDriver:
                 volume = self._pool().createXML(xml, 0)
             try:
                 self._send_image(volume, base, progress or (lambda _done, _all: None))
-            except (libvirt.libvirtError, DriverError, OSError):
+            except BaseException:  # also when the worker's time is up
                 self._discard(volume)
                 raise
 
@@ -314,9 +316,9 @@ class LibvirtDriver:
 
             self._upload(volume, read, len(storage.MAGIC), size - len(storage.MAGIC))
             while read(1 << 20):  # what a host without uploads did not ask for
-                pass
+                continue
         if digest.hexdigest() != base.sha256:
-            raise DriverError("The image is not the file that was registered: its checksum differs.", permanent=True)
+            raise DriverError("The image changed while it was being copied to the host.", permanent=True)
         self._upload(volume, lambda _wanted: storage.MAGIC, 0, len(storage.MAGIC))
 
     def _upload(self, volume: libvirt.virStorageVol, read: Callable[[int], bytes], offset: int, length: int) -> None:
@@ -336,8 +338,10 @@ class LibvirtDriver:
         stream.finish()
 
     def _discard(self, volume: libvirt.virStorageVol) -> None:
+        """Unless another worker, who sent the same bytes to the same place, has completed it meanwhile."""
         try:
-            volume.delete(0)
+            if not self._is_whole(volume):
+                volume.delete(0)
         except libvirt.libvirtError as error:
             log.warning("A volume stays behind on %r: %s", self.spec.uri, error)
 
@@ -375,7 +379,7 @@ class LibvirtDriver:
                 return
             try:
                 self._build(spec, step or (lambda _name: None))
-            except (libvirt.libvirtError, DriverError, OSError):
+            except BaseException:  # also when the worker's time is up
                 self._clean_up(spec.uuid)
                 raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -80,7 +81,7 @@ def backing_path(volume_xml: str) -> str | None:
 
 
 def check_image(base: BaseImage) -> None:
-    """Refuse a base image that could not boot, or that would make the host open other files than itself.
+    """Refuse a base image that is not the one registered, or that would make the host open other files than itself.
 
     Raises a permanent DriverError with a sentence that names the fault.
     """
@@ -93,6 +94,11 @@ def check_image(base: BaseImage) -> None:
     if magic != MAGIC:
         raise DriverError(f"The image {path.name} is not a qcow2 file.", permanent=True)
     _refuse_dangerous(path.name, _describe(path), base.virtual_size_gib)
+    with path.open("rb") as image:
+        if hashlib.file_digest(image, "sha256").hexdigest() != base.sha256:
+            raise DriverError(
+                f"The image {path.name} is not the file that was registered: its checksum differs.", permanent=True
+            )
 
 
 def _describe(path: Path) -> dict[str, Any]:
