@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -14,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from deploy import hypervisor
+from deploy import hypervisor, image
 from deploy.home import Home, require_free
 from deploy.install import PYTHON, install
-from deploy.steps import ROOT, Failed, as_root, fingerprint, interrupt, main_of, run, say, start, unless_done
+from deploy.steps import ROOT, Failed, fingerprint, main_of, run, say, unless_done
 from deploy.supervision import Supervisor, site_programs, write_configuration
 
 HEALTHY_WITHIN = 120.0  # seconds
@@ -72,38 +71,17 @@ def main() -> int:
 
 def prepare(site: Site, supervisor: Supervisor) -> None:
     """Everything between the first daemon and a site that says it is healthy."""
-    with image_being_built(site) as builder:
+    variant = os.environ.get("VISA_IMAGE_VARIANT") or "full"
+    with image.being_built(variant, site.home.images) as builder:
         supervisor.wait_for_redis()
         collect_static_files(site)
-        follow(builder)
+        image.follow(builder)
     hypervisor.wait_until_ready()
     say("Database, demo facility and host: preparing what is not there yet")
     site.manage("prepare_demo")
     say("Starting web, worker, beat and observer")
     supervisor.start_site()
     wait_until_healthy(site, supervisor)
-
-
-@contextmanager
-def image_being_built(site: Site) -> Iterator[subprocess.Popen[bytes]]:
-    """The desktop image is made once for each recipe, while the block does other things; it ends with the block."""
-    variant = os.environ.get("VISA_IMAGE_VARIANT") or "full"
-    say("Desktop image: building it unless it is there (two to four minutes the first time)")
-    command = as_root([sys.executable, str(ROOT / "guest" / "build"), "--variant", variant, "--output"])
-    builder = start([*command, str(site.home.images)], subprocess.PIPE)
-    try:
-        yield builder
-    finally:
-        if builder.poll() is None:
-            interrupt(builder)
-
-
-def follow(builder: subprocess.Popen[bytes]) -> None:
-    """Shows the progress that guest/build tells, until it is done. Raises Failed when it is not done well."""
-    for line in builder.stdout or ():
-        say(f"      {line.decode(errors='replace').rstrip()}")
-    if builder.wait():
-        raise Failed("The desktop image could not be built; the lines above say why.")
 
 
 def collect_static_files(site: Site) -> None:

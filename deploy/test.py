@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+from deploy import image
 from deploy.install import PYTHON
 from deploy.steps import ROOT, main_of, say
 
@@ -17,6 +18,8 @@ NO_TESTS = 5  # pytest's exit code when it found none
 
 def main() -> int:
     words = sys.argv[1:]
+    with image.being_built("ci", ROOT / "var" / "images") as builder:  # the cell has no network to build it in
+        image.follow(builder)
     say("Tests on PostgreSQL")
     first = in_the_cell([str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words])
     say("Tests on SQLite")
