@@ -47,7 +47,7 @@ def modules() -> list[str]:
 def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The machine and nothing else, for those who may see it; another's machine is not found."""
     user = cast(User, request.user)
-    instance = get_object_or_404(Instance.objects.visible_to(user).select_related("owner"), uuid=uuid)
+    instance = get_object_or_404(Instance.objects.live().visible_to(user).select_related("owner"), uuid=uuid)
     rescues = instance.owner_id == user.pk or user.has_role(Role.ADMIN, Role.IT_SUPPORT)
     facts = {
         "id": str(instance.uuid),

@@ -40,20 +40,22 @@ def desktop(people: Facility) -> str:
 def pixel(page: Page, x: int, y: int) -> list[int]:
     """Red, green and blue of one pixel of the canvas."""
     script = "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3)"
-    colour: list[int] = page.locator("canvas").evaluate(script, [x, y])
+    colour: list[int] = page.locator("#screen canvas").evaluate(script, [x, y])
     return colour
 
 
 def shows(page: Page) -> None:
     """The picture is there: blue above, amber below."""
     expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#screen canvas")).to_have_count(1)
     wait_until(lambda: pixel(page, 20, 20) == [0, 0x40, 0xA0] and pixel(page, 20, 150) == [0xFF, 0xB4, 0x3C], "pixels")
 
 
 def test_one_canvas_shows_the_screen_to_owner_and_member(people: Facility, screen: Screen, visit: Visit) -> None:
     for person in (people.alice, people.bob):
-        shows(visit(person, desktop(people)))
+        page = visit(person, desktop(people))
+        shows(page)
+        expect(page.locator("canvas")).to_have_count(1)
 
 
 def test_charlie_finds_no_desktop(people: Facility, screen: Screen, visit: Visit) -> None:
@@ -74,6 +76,17 @@ def test_keys_and_text_reach_the_machine(people: Facility, screen: Screen, visit
     page.get_by_label("Text to exchange with the machine").fill("some text")
     page.get_by_role("button", name="Send to the machine").click()
     wait_until(lambda: screen.text == "some text", "the text")
+
+
+def test_a_touch_screen_types_with_its_own_keyboard(people: Facility, screen: Screen, visit: Visit) -> None:
+    page = visit(people.alice, desktop(people), viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    shows(page)
+    page.keyboard.press("Control+Alt+Shift")
+    screen.keys.clear()
+    page.get_by_role("button", name="Keyboard of this device").click()
+    page.keyboard.insert_text("é€")
+    page.keyboard.press("Backspace")
+    wait_until(lambda: screen.keys == [0xE9, 0x010020AC, 0xFF08], "two letters and a backspace")
 
 
 def test_text_copied_in_the_machine_comes_to_the_page(

@@ -145,6 +145,15 @@ def test_a_deleted_machine_leaves_no_card(people: Facility) -> None:
     assert client_of(people.alice).get(address(gone, "card/")).content == b""
 
 
+def test_a_deleted_machine_keeps_its_history_and_has_no_desktop(people: Facility) -> None:
+    gone = machine(people.alice, people.plan, state=State.DELETED)
+    client = client_of(people.alice)
+    page = client.get(address(gone)).content.decode()
+    assert "History" in page
+    assert "rename/" not in page
+    assert client.get(address(gone, "desktop/")).status_code == 404
+
+
 def test_the_history_is_told_in_words_with_who_and_when(people: Facility) -> None:
     people.machine.transition(State.STOPPING, by=people.alice)
     page = client_of(people.bob).get(address(people.machine)).content.decode()

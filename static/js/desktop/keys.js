@@ -13,3 +13,34 @@ export function offerKeys(link) {
         });
     }
 }
+
+const BACKSPACE = 0xff08, ENTER = 0xff0d;
+
+/** The keysym of a character: itself in Latin-1, else its code point with the Unicode mark (keysymdef.h). */
+const symbolOf = (letter) => {
+    const point = letter.codePointAt(0);
+    if (letter === "\n") return ENTER;
+    return point < 0x100 ? point : 0x01000000 + point;
+};
+
+/** A touch screen has no keys: what its own keyboard writes into a hidden box is sent letter by letter. */
+export function offerTyping(link) {
+    const box = document.getElementById("typed");
+    const FILLED = " "; // something to delete, so that the backspace key is noticed
+    const empty = () => {
+        box.value = FILLED;
+        box.setSelectionRange(1, 1);
+    };
+    const press = (symbol) => link.rfb?.sendKey(symbol, null);
+    document.getElementById("type").addEventListener("click", () => {
+        empty();
+        box.focus();
+    });
+    box.addEventListener("input", (event) => {
+        if (event.isComposing) return;
+        if (box.value.length < FILLED.length) press(BACKSPACE);
+        else [...box.value.slice(FILLED.length)].forEach((letter) => press(symbolOf(letter)));
+        empty();
+    });
+    box.addEventListener("compositionend", () => box.dispatchEvent(new InputEvent("input")));
+}

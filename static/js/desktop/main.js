@@ -3,7 +3,7 @@
 import { listen } from "../events.js";
 import { Bar } from "./bar.js";
 import { exchange } from "./clipboard.js";
-import { offerKeys } from "./keys.js";
+import { offerKeys, offerTyping } from "./keys.js";
 import { Link } from "./link.js";
 import { Meter } from "./meter.js";
 
@@ -103,7 +103,7 @@ place("full").addEventListener("click", async () => {
     link.rfb?.focus();
 });
 place("shot").addEventListener("click", () => {
-    document.querySelector("canvas")?.toBlob((blob) => {
+    document.querySelector("#screen canvas")?.toBlob((blob) => {
         const stamp = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
         const save = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${facts.name} ${stamp}.png` });
         save.click();
@@ -144,6 +144,7 @@ setInterval(() => {
 
 exchange(link, words, toast);
 offerKeys(link);
+offerTyping(link);
 listen(
     (message) => message.type === "instance" && message.id === facts.id && link.now(),
     () => {},
