@@ -276,6 +276,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=5)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends what was started, too
     text, reached = table(*compare(options.sessions, options.seconds), options.sessions)
     print(text)
     return 0 if reached else 1

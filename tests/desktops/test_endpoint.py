@@ -24,7 +24,7 @@ from instances.states import State
 from tests.desktops.conftest import CONSOLE_SECRET, DESKTOP_SECRET, House, in_database, sign_in
 from tests.desktops.machines import Machine, listening
 from tests.desktops.test_rfb import key, update_request
-from tests.desktops.viewers import Viewer, until, viewing
+from tests.desktops.viewers import MESSAGE_LIMIT, Viewer, serving, viewing
 from tests.servers import RedisServer
 
 A_SECOND = 1.0
@@ -418,7 +418,22 @@ async def test_a_machine_that_hangs_up_because_it_stopped_says_so(house: House) 
 
 
 async def test_no_visit_is_left_open_when_the_site_ends(house: House) -> None:
+    from visa_site.asgi import application  # noqa: PLC0415
+
+    _, headers = await sign_in(house.people.alice)
+    async with serving(application) as port:
+        leaving = viewing(port, house.path(), additional_headers=headers)
+        viewer = await leaving.__aenter__()
+        await viewer.shake_hands()
+        await house.desktop.visited()
+    assert await in_database(lambda: Connection.objects.filter(closed_at=None).count()) == 0
+    assert await in_database(Connection.objects.count) == 1
+    await house.desktop.until(lambda: not house.desktop.writers)
+    await leaving.__aexit__(None, None, None)
+
+
+async def test_a_message_larger_than_the_server_allows_ends_the_visit(house: House) -> None:
     async with looking(house, house.people.alice) as (viewer, _):
-        viewer.socket.transport.abort()
-        await until_async(lambda: in_database(Connection.objects.filter(closed_at__isnull=False).exists))
-    await until(lambda: not house.desktop.writers)
+        await viewer.say(bytes(MESSAGE_LIMIT + 1))
+        assert (await viewer.ended())[0] == 1009
+        await house.desktop.until(lambda: not house.desktop.writers)

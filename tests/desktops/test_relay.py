@@ -18,7 +18,7 @@ from desktops.rfb import Role
 from desktops.server import EXTENSION, frame_head
 from instances.screen import open_screen
 from tests.desktops.machines import Deaf, Machine, listening
-from tests.desktops.test_rfb import UNKNOWN, key, pointer, update_request
+from tests.desktops.test_rfb import UNKNOWN, cut_text, key, pointer, update_request
 from tests.desktops.viewers import DIRECT, PLAIN, Viewer, serving, until, viewing
 
 pytestmark = pytest.mark.parametrize("way", [DIRECT, PLAIN], ids=["direct", "asgi"])
@@ -303,9 +303,10 @@ async def test_a_role_changes_while_the_viewer_is_stalled(way: str) -> None:
 
 
 async def type_on(viewer: Viewer, most: int) -> None:
-    """Type until nothing more is taken for half a second, which raises TimeoutError, or `most` bytes went."""
-    for _ in range(most // 65536):
-        await asyncio.wait_for(viewer.say(key(97) * 8192), 0.5)
+    """Paste until nothing more is taken for half a second, which raises TimeoutError, or `most` bytes went."""
+    text = cut_text(bytes(65528))
+    for _ in range(most // len(text)):
+        await asyncio.wait_for(viewer.say(text), 0.5)
 
 
 async def test_a_deaf_machine_slows_the_viewer_and_adds_little_memory(way: str) -> None:

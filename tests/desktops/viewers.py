@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 DIRECT = "desktops.server:DirectSocket"
 PLAIN = "websockets-sansio"
 PATIENCE = 30.0
+MESSAGE_LIMIT = 1024 * 1024
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -27,7 +28,14 @@ async def until(condition: Callable[[], object]) -> None:
 async def serving(app: Any, ws: str = DIRECT) -> AsyncIterator[int]:
     """The application on a port of its own, as production serves it."""
     config = uvicorn.Config(
-        app, port=0, ws=ws, ws_per_message_deflate=False, lifespan="off", log_config=None, timeout_graceful_shutdown=1
+        app,
+        port=0,
+        ws=ws,
+        ws_per_message_deflate=False,
+        ws_max_size=MESSAGE_LIMIT,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
