@@ -20,6 +20,7 @@ class ConnectionAdmin(ReadOnly, ModelAdmin):
     search_fields = ["instance__name", "user__username", "user__last_name"]
     paginator = InfinitePaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
 
     @display(description=_("ended"))
     def ended(self, connection: Connection) -> str:

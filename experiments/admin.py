@@ -11,17 +11,18 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from experiments.inlines import LabelledInline
 from experiments.models import Affiliation, Cycle, Experiment, Instrument, Proposal, Role, RoleGrant, User
 
 admin.site.unregister(Group)  # roles say who may do what
 
 
-class RoleGrantInline(TabularInline):
+class RoleGrantInline(LabelledInline):
     model = RoleGrant
     extra = 0
     fields = ["role", "expires_at", "now"]

@@ -201,7 +201,12 @@ def check_host(host_id: int) -> None:
             driver.prepare()
             write_capacity(host, driver)
     except DriverError as error:
-        Host.objects.filter(pk=host_id).update(problem=str(error))
+        Host.objects.filter(pk=host_id).update(problem=_for_staff(error))
+
+
+def _for_staff(error: DriverError) -> str:
+    """The sentence, and what libvirt said: who adds a host needs the cause, which owners are spared."""
+    return f"{error} ({error.__cause__})" if error.__cause__ else str(error)
 
 
 def write_capacity(host: Host, driver: Driver) -> None:

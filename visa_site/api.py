@@ -187,7 +187,11 @@ router.register("tokens", TokenViewSet, basename="api-token")
 urlpatterns = [
     path("me/", MeView.as_view(), name="api-me"),
     path("schema/", SchemaView.as_view(), name="api-schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path(
+        "docs/",
+        SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name="api/docs.html"),
+        name="api-docs",
+    ),
     path("", include(router.urls)),
     path("<path:unknown>", UnknownView.as_view()),
 ]

@@ -9,10 +9,11 @@ from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
 from unfold.decorators import display
 
+from experiments.inlines import LabelledInline
 from instances.images import ImageRefused, WrongChecksum, inspect_image
 from instances.models import Flavour, FlavourLimit, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
 from instances.states import LIVE
@@ -48,7 +49,7 @@ class ImageForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the st
             self.instance.virtual_size_gib = facts.virtual_size_gib
 
 
-class ProtocolInline(TabularInline):
+class ProtocolInline(LabelledInline):
     model = ImageProtocol
     extra = 0
     verbose_name_plural = _("How its machines are reached")
@@ -100,7 +101,7 @@ class ImageAdmin(ModelAdmin):
         return int(getattr(image, "used", 0))
 
 
-class LimitInline(TabularInline):
+class LimitInline(LabelledInline):
     model = FlavourLimit
     extra = 0
     autocomplete_fields = ["instrument"]

@@ -111,6 +111,7 @@ class InstanceAdmin(ModelAdmin):
     list_per_page = 50
     list_fullwidth = True
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ["name", "owner__username", "owner__last_name"]
     search_help_text = gettext_lazy("Name of the machine or its owner, or the machine's id")
     ordering = ["-created_at"]
@@ -277,6 +278,7 @@ class TransitionAdmin(ReadOnly, ModelAdmin):
     ordering = ["-at"]
     paginator = InfinitePaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
 
     @display(description=gettext_lazy("from"))
     def origin_shown(self, transition: Transition) -> str:

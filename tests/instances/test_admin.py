@@ -19,6 +19,7 @@ from redis import Redis
 
 from desktops.models import Connection
 from experiments.models import Role, User
+from instances import tasks
 from instances.models import Flavour, Host, Image, Instance, Plan, Protocol, Stray, Transition
 from instances.states import State
 from tests import people
@@ -385,6 +386,12 @@ def test_the_button_tests_the_connection_and_the_page_waits_for_the_answer(
     Host.objects.filter(pk=broken.pk).update(seen_at=None, problem="Wrong certificate.")
     assert admin.get(news).json() == {"answered": True}
     assert "Wrong certificate." in admin.get(f"{HOSTS}{broken.pk}/change/").content.decode()
+
+
+def test_staff_are_told_the_cause_that_owners_are_spared(admin: Client, facility: Facility) -> None:
+    Host.objects.filter(pk=facility.host.pk).update(uri="qemu+tcp://127.0.0.1:1/system")
+    tasks.check_host(facility.host.pk)
+    assert "Connection refused" in admin.get(f"{HOSTS}{facility.host.pk}/change/").content.decode()
 
 
 def test_news_of_a_host_are_for_staff(facility: Facility) -> None:
