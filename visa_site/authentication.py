@@ -8,9 +8,9 @@ from rest_framework.exceptions import AuthenticationFailed
 
 
 class TokenAuthentication(KnoxTokenAuthentication):
-    """Knox's, which raises UnicodeDecodeError where a header is no text."""
+    """Knox's, which lets UnicodeDecodeError, or PostgreSQL's refusal of NUL, through where a header is no plain text."""
 
     def authenticate_credentials(self, token: bytes) -> Any:
-        if not token.isascii():
+        if not (token.isascii() and token.decode().isprintable()):
             raise AuthenticationFailed(_("Invalid token."))
         return super().authenticate_credentials(token)

@@ -70,6 +70,10 @@ def test_every_word_of_a_search_must_occur(facility: Facility, words: str, expec
     assert found(facility.alice, f"?search={quote(words)}") == expected
 
 
+def test_a_search_that_is_no_text_is_refused(facility: Facility) -> None:
+    assert ask(facility.alice, "?search=%00") == 400
+
+
 def test_experiments_are_narrowed_by_instrument_and_dates(facility: Facility) -> None:
     day = (timezone.localdate() - timedelta(days=50)).isoformat()
     assert found(facility.alice, "?instrument=lagoon") == ["EX-3"]
