@@ -8,7 +8,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 
 class TokenAuthentication(KnoxTokenAuthentication):
-    """Knox's, which lets UnicodeDecodeError, or PostgreSQL's refusal of NUL, through where a header is no plain text."""
+    """Knox's, which fails with an error of ours (500) where a header is no plain text."""
 
     def authenticate_credentials(self, token: bytes) -> Any:
         if not (token.isascii() and token.decode().isprintable()):
