@@ -80,7 +80,12 @@ def _fill_venv(locks: list[str]) -> None:
         run([sys.executable, "-m", "venv", str(VENV)], LOG)
     if not (VENV / "bin" / "uv").exists():
         run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV], LOG)
-    run([str(VENV / "bin" / "uv"), "pip", "sync", "--python", str(PYTHON), *locks], LOG)
+    try:
+        run([str(VENV / "bin" / "uv"), "pip", "sync", "--system-certs", "--python", str(PYTHON), *locks], LOG)
+    except Failed:  # pip knows more of where a site keeps its packages (pip.conf), and takes its time
+        say("Python packages: installing with pip, as uv could not")
+        files = [word for lock in locks for word in ("--requirement", lock)]
+        run([str(PYTHON), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", *files], LOG)
 
 
 def install_browser_libraries() -> None:
