@@ -159,10 +159,13 @@ def wait(supervisor: Supervisor, signalled: list[int]) -> None:
 
 
 def parent_make() -> int | None:
-    parent = os.getppid()
-    with suppress(OSError):
-        if Path(f"/proc/{parent}/comm").read_text().strip() in ("make", "gmake"):
-            return parent
+    """The process id of the `make` above us, with a shell or sg between us and it or not."""
+    above = os.getppid()
+    while above > 1:
+        fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{above}/status").read_text().splitlines())
+        if fields["Name"] in ("make", "gmake"):
+            return above
+        above = int(fields["PPid"])
     return None
 
 
