@@ -15,3 +15,5 @@ c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", "-l"]}
 c.IdentityProvider.token = Path("/run/visa/jupyter-token").read_text().strip()
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.news_url = None
+# Language servers are not installed; looking for them costs seconds at every start.
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}
