@@ -12,6 +12,8 @@ from deploy.steps import ROOT, Failed, as_root, fingerprint, main_of, run, say, 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV = "uv==0.13.9"
+# Compiled now, once: every start of every process would else do it, for seconds, where Python may not write it down.
+UV_SYNC = ["pip", "sync", "--system-certs", "--compile-bytecode"]
 LOG = Path(os.environ.get("VISA_HOME", ROOT / "var")).resolve() / "log" / "install.log"
 
 DEBIAN_RUN = [
@@ -69,7 +71,7 @@ def missing_packages(wanted: list[str]) -> list[str]:
 
 def install_python() -> None:
     locks = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
-    inputs = fingerprint(locks, sys.version, sys.executable, UV)
+    inputs = fingerprint(locks, sys.version, sys.executable, UV, *UV_SYNC)
     if not unless_done(VENV / ".installed", inputs, lambda: _fill_venv([str(lock) for lock in locks])):
         say("Python packages: all there")
 
@@ -81,7 +83,7 @@ def _fill_venv(locks: list[str]) -> None:
     if not (VENV / "bin" / "uv").exists():
         run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV], LOG)
     try:
-        run([str(VENV / "bin" / "uv"), "pip", "sync", "--system-certs", "--python", str(PYTHON), *locks], LOG)
+        run([str(VENV / "bin" / "uv"), *UV_SYNC, "--python", str(PYTHON), *locks], LOG)
     except Failed:  # pip knows more of where a site keeps its packages (pip.conf), and takes its time
         say("Python packages: installing with pip, as uv could not")
         files = [word for lock in locks for word in ("--requirement", lock)]
