@@ -22,3 +22,8 @@ def age(name: str) -> float | None:
     """Seconds since the last sign of life of `name`; None when there is none within the hour. Raises RedisError."""
     seen = cache.get(f"alive:{name}")
     return None if seen is None else max(0.0, time.time() - seen)
+
+
+def forget(*names: str) -> None:
+    """Drops the signs of an earlier run, so that they are not taken for signs of this one. Raises RedisError."""
+    cache.delete_many([f"alive:{name}" for name in names])

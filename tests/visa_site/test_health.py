@@ -105,3 +105,9 @@ def test_a_sign_of_life_without_redis_does_not_stop_the_living(redis: RedisServe
     seen = alive.age("worker")
     assert seen is not None
     assert seen < 2
+
+
+def test_signs_of_an_earlier_run_can_be_dropped() -> None:
+    alive.forget("worker", "beat")
+    assert (alive.age("worker"), alive.age("beat")) == (None, None)
+    assert alive.age("observer") is not None
