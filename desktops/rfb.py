@@ -102,6 +102,9 @@ INPUT = frozenset({_KEY, _POINTER, _CUT_TEXT, _QEMU})
 # QEMU audio, gii, xvp, extended mouse buttons. The machine never hears of them, so both sides read the same stream.
 REFUSED_ENCODINGS = frozenset({-259, -305, -309, -316})
 
+# A viewer that did not announce this may not ask for another size: Xvnc 1.12 falls over such a request.
+_EXTENDED_DESKTOP_SIZE = -308
+
 
 class ClientMessages:
     """Takes a viewer's stream apart and lets through what its role may send.
@@ -120,6 +123,7 @@ class ClientMessages:
         self._held_keys: dict[int, bytes] = {}
         self._pointer = b"\0\0\0\0"
         self._held_buttons = False
+        self._resizes = False
 
     def receive(self, data: bytes) -> bytes:
         """The bytes to pass on to the machine. Raises ProtocolError."""
@@ -189,10 +193,16 @@ class ClientMessages:
             self.inputs += 1
             self._remember(kind, message)
         if kind == _ENCODINGS:
-            return _without_refused(message)
-        if kind == _DESKTOP_SIZE and not _sane_size(message):
+            return self._agreed(message)
+        if kind == _DESKTOP_SIZE and not (self._resizes and _sane_size(message)):
             return b""
         return message
+
+    def _agreed(self, message: bytes) -> bytes:
+        encodings = struct.unpack(f">{(len(message) - 4) // 4}i", message[4:])
+        kept = [encoding for encoding in encodings if encoding not in REFUSED_ENCODINGS]
+        self._resizes = _EXTENDED_DESKTOP_SIZE in kept
+        return struct.pack(f">BxH{len(kept)}i", _ENCODINGS, len(kept), *kept)
 
     def _begin_text(self, head: bytes, allowed: bool) -> bool:
         # A negative length announces the extended clipboard; its absolute value counts.
@@ -216,12 +226,6 @@ class ClientMessages:
             self._held_keys.pop(key, None)
         elif len(self._held_keys) < _MAX_HELD:
             self._held_keys[key] = let_go
-
-
-def _without_refused(message: bytes) -> bytes:
-    encodings = struct.unpack(f">{(len(message) - 4) // 4}i", message[4:])
-    kept = [e for e in encodings if e not in REFUSED_ENCODINGS]
-    return struct.pack(f">BxH{len(kept)}i", _ENCODINGS, len(kept), *kept)
 
 
 def _sane_size(message: bytes) -> bool:

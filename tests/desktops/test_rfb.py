@@ -56,6 +56,13 @@ def fence(payload: bytes = b"ping") -> bytes:
     return struct.pack(">BxxxIB", 248, 1, len(payload)) + payload
 
 
+def resizing(role: Role) -> ClientMessages:
+    """Of a viewer that announced that it knows about other sizes of the screen."""
+    messages = ClientMessages(role)
+    messages.receive(encodings(-308))
+    return messages
+
+
 def desktop_size(width: int = 1024, height: int = 768, screens: int = 1) -> bytes:
     head = struct.pack(">BxHHBx", 251, width, height, screens)
     return head + b"".join(struct.pack(">IHHHHI", i, 0, 0, width, height, 0) for i in range(screens))
@@ -65,7 +72,7 @@ def qemu_key(keysym: int, down: bool = True, scancode: int = 30) -> bytes:
     return struct.pack(">BBHII", 255, 0, down, keysym, scancode)
 
 
-LOOKING = [pixel_format(), encodings(7, 16, 0, -223), update_request(), continuous_updates(), fence(), fence(b"")]
+LOOKING = [pixel_format(), encodings(7, 16, 0, -223, -308), update_request(), continuous_updates(), fence(), fence(b"")]
 DOING = [
     key(97), pointer(1), cut_text(b"hello"), cut_text(b""), extended_cut_text(b"\0\0\0\1abc"), desktop_size(),
     desktop_size(screens=0), desktop_size(screens=3), qemu_key(97),
@@ -132,7 +139,7 @@ def test_everybody_may_say_how_to_be_shown_the_picture(role: Role, message: byte
 
 @pytest.mark.parametrize("message", DOING)
 def test_who_controls_may_do_everything(message: bytes) -> None:
-    assert ClientMessages(Role.CONTROL).receive(message) == message
+    assert resizing(Role.CONTROL).receive(message) == message
 
 
 @pytest.mark.parametrize("message", DOING)
@@ -160,9 +167,18 @@ def test_the_machine_never_hears_of_extensions_that_are_refused() -> None:
     assert ClientMessages(Role.CONTROL).receive(said) == encodings(7, -239)
 
 
+def test_a_viewer_that_did_not_announce_sizes_may_not_ask_for_one() -> None:
+    messages = ClientMessages(Role.CONTROL)
+    assert messages.receive(desktop_size() + update_request()) == update_request()
+    messages.receive(encodings(7, -308))
+    assert messages.receive(desktop_size()) == desktop_size()
+    messages.receive(encodings(7))
+    assert messages.receive(desktop_size()) == b""
+
+
 @pytest.mark.parametrize("size", [(0, 10), (10, 0), (8193, 10), (65535, 65535)])
 def test_an_absurd_screen_is_not_asked_for(size: tuple[int, int]) -> None:
-    assert ClientMessages(Role.CONTROL).receive(desktop_size(*size) + update_request()) == update_request()
+    assert resizing(Role.CONTROL).receive(desktop_size(*size) + update_request()) == update_request()
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -232,7 +248,7 @@ def test_a_stream_passes_the_same_however_it_is_cut(stream: list[bytes], data: s
     said = b"".join(stream)
     cuts = data.draw(st.lists(st.integers(0, len(said)), max_size=40).map(sorted))
     for role in Role:
-        messages, passed = ClientMessages(role), b""
+        messages, passed = resizing(role), b""
         for begin, end in zip([0, *cuts], [*cuts, len(said)], strict=True):
             passed += messages.receive(said[begin:end])
         assert passed == b"".join(m for m in stream if role is Role.CONTROL or m in LOOKING)
@@ -241,7 +257,7 @@ def test_a_stream_passes_the_same_however_it_is_cut(stream: list[bytes], data: s
 
 def test_a_stream_passes_the_same_byte_by_byte() -> None:
     for role in Role:
-        messages = ClientMessages(role)
+        messages = resizing(role)
         passed = b"".join(messages.receive(bytes([byte])) for byte in b"".join(LOOKING + DOING))
         assert passed == b"".join(LOOKING + (DOING if role is Role.CONTROL else []))
 
