@@ -83,8 +83,14 @@ def inside(uuid: str, command: str) -> str:
 
     try:
         pid = ask("guest-exec", path="/bin/sh", arg=["-c", command], **{"capture-output": True})["pid"]
-        wait_until(lambda: ask("guest-exec-status", pid=pid)["exited"], command)
-        return base64.b64decode(ask("guest-exec-status", pid=pid).get("out-data", "")).decode()
+        answer: dict[str, Any] = {}
+
+        def ended() -> bool:
+            answer.update(ask("guest-exec-status", pid=pid))  # the agent tells the outcome once and forgets it
+            return bool(answer["exited"])
+
+        wait_until(ended, command)
+        return base64.b64decode(answer.get("out-data", "")).decode()
     except subprocess.CalledProcessError:
         return ""
 
