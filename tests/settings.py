@@ -21,6 +21,7 @@ if not _inherited:
     atexit.register(_remove, _home, os.getpid())
 
 os.environ["VISA_HOME"] = _home
+os.makedirs(os.path.join(_home, "static"), exist_ok=True)  # WhiteNoise misses it aloud
 os.environ["VISA_SECRET_KEY"] = "for-the-tests-alone-" * 3
 for _name in ("VISA_ENCRYPTION_KEYS", "VISA_REDIS_SOCKET", "VISA_DEBUG", "VISA_PUBLIC_URL"):
     os.environ.pop(_name, None)
