@@ -1,13 +1,14 @@
 """What the hosts say, written into the rows: on libvirt's own test driver, and against a small screen of ours."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
 from instances import observer, tasks
-from instances.drivers.base import Console, Driver, DomainStatus, Power
+from instances.drivers.base import Console, DomainStatus, Driver, Power
 from instances.models import Host, Instance, Stray
 from instances.states import State
 from tests.people import Facility, machine
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOW = timezone.now()
 
 
-def on_host(house: Facility, state: State, **fields: object) -> Instance:
+def on_host(house: Facility, state: State, **fields: Any) -> Instance:
     fields.setdefault("built_at", NOW)
     return machine(house.alice, house.plan, house.host, state=state, **fields)
 
