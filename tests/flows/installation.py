@@ -106,6 +106,12 @@ def virsh(*words: str) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
+def volumes() -> list[str]:
+    """The names of all volumes in VISA's storage pool on the host."""
+    (pool,) = [name for name in virsh("pool-list", "--name") if name.startswith("visa")]
+    return [line.split()[0] for line in virsh("vol-list", pool)]
+
+
 class Person:
     """Somebody who is signed in and uses the API, as the pages' scripts would."""
 

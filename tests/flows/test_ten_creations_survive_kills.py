@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.flows.installation import Installation, Person, virsh
+from tests.flows.installation import Installation, Person, virsh, volumes
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.qemu
@@ -53,7 +53,7 @@ def domains() -> set[str]:
 
 
 def disks() -> set[str]:
-    return {line.split()[0] for line in virsh("vol-list", "visa") if not line.startswith("base-")}
+    return {name for name in volumes() if not name.startswith("base-")}
 
 
 @pytest.mark.timeout(1200)
