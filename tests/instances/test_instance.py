@@ -70,9 +70,7 @@ def test_a_stopped_machine_is_not_ready_and_has_no_address(house: Facility) -> N
     assert (row.address, row.console_port, row.desktop_ready_at) == (None, None, None)
 
 
-def test_the_apps_above_hear_of_a_move_after_commit(
-    house: Facility, django_capture_on_commit_callbacks: Any
-) -> None:
+def test_the_apps_above_hear_of_a_move_after_commit(house: Facility, django_capture_on_commit_callbacks: Any) -> None:
     heard: list[str] = []
 
     def listener(instance: Instance, **_: object) -> None:
@@ -88,9 +86,7 @@ def test_the_apps_above_hear_of_a_move_after_commit(
         signals.transitioned.disconnect(listener)
 
 
-def test_a_listener_that_fails_does_not_undo_the_move(
-    house: Facility, django_capture_on_commit_callbacks: Any
-) -> None:
+def test_a_listener_that_fails_does_not_undo_the_move(house: Facility, django_capture_on_commit_callbacks: Any) -> None:
     def broken(**_: object) -> None:
         raise ConnectionError("Redis is away")
 

@@ -14,9 +14,7 @@ rooms = st.builds(
     memory_mib=st.integers(-4096, 65_536),
     disk_gib=st.floats(-10, 1000),
 )
-needs = st.builds(
-    Need, vcpus=st.integers(1, 32), memory_mib=st.integers(256, 32_768), disk_gib=st.integers(1, 500)
-)
+needs = st.builds(Need, vcpus=st.integers(1, 32), memory_mib=st.integers(256, 32_768), disk_gib=st.integers(1, 500))
 
 
 def test_the_roomiest_host_is_chosen() -> None:
