@@ -82,6 +82,9 @@ class Installation:
         passwords: dict[str, str] = json.loads((self.home / "demo-signins.json").read_text())
         return passwords
 
+    def manage(self, *words: str) -> None:
+        subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=self.environment, check=True)
+
     def pid(self, program: str) -> int:
         """The process id of one of supervisor's programs, by name: web, worker, beat, observer, redis."""
         control = [
