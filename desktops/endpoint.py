@@ -51,15 +51,19 @@ async def _serve(which: Which, scope: MutableMapping[str, Any], receive: Receive
     await receive()
     ticket = await _in_database(_admit, key, uuid, which)
     opened = await _open(ticket) if isinstance(ticket, Ticket) else ticket
-    # Accepted in any case: a browser tells its page the code of a closed socket, but not the status of a refused one.
-    await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
-    if isinstance(ticket, Denied):
-        await say_farewell(send, ticket.ending)
-    elif isinstance(opened, Denied):
-        await say_farewell(send, opened.ending)
-    else:
-        relay = Relay(opened, receive, send, ticket.role, scope.get("extensions", {}).get(EXTENSION))
-        await Visit(key, uuid, ticket, relay).run()
+    try:
+        # Accepted in any case: a browser tells its page the code of a closed socket, but not a refused one's status.
+        await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
+        if isinstance(ticket, Denied):
+            await say_farewell(send, ticket.ending)
+        elif isinstance(opened, Denied):
+            await say_farewell(send, opened.ending)
+        else:
+            relay = Relay(opened, receive, send, ticket.role, scope.get("extensions", {}).get(EXTENSION))
+            await Visit(key, uuid, ticket, relay).run()
+    finally:
+        if isinstance(opened, Screen):
+            opened.abort()
 
 
 def _admit(key: str | None, uuid: UUID, which: Which) -> Ticket | Denied:

@@ -239,7 +239,8 @@ class _Machine(asyncio.Protocol):
 
     def _gathered(self) -> None:
         self._gathering = None
-        if self._viewer_full:
+        # A closing transport's descriptor may belong to somebody else's connection already.
+        if self._viewer_full or self._transport.is_closing():
             return
         # The transport is paused and does not look at its socket; waking it for one piece costs more than the piece.
         try:
@@ -254,6 +255,8 @@ class _Machine(asyncio.Protocol):
             self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._gathering:
+            self._gathering.cancel()
         self._writable.set()
         if not self.lost.done():
             self.lost.set_result(NO_ANSWER)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -97,10 +97,17 @@ def _place(plan: Plan) -> Host:
     return hosts[room.host]
 
 
-def room_of(host: Host) -> Room:
-    """What the host may still promise: its real size times the overcommit, less what live machines claim."""
-    running = host.instances.filter(state__in=HOLDS_CPU).aggregate(cpus=Sum("vcpus"), memory=Sum("memory_mib"))
-    disk = host.instances.filter(state__in=LIVE).aggregate(disk=Sum("disk_gib"))["disk"]
+def room_of(host: Host, apart_from: int | None = None) -> Room:
+    """What the host may still promise: its real size times the overcommit, less what live machines claim.
+
+    A machine that runs on the host claims, whatever its row says; `apart_from` leaves one out, by its row number.
+    """
+    live = host.instances.filter(state__in=LIVE)
+    if apart_from is not None:
+        live = live.exclude(pk=apart_from)
+    claiming = live.filter(Q(state__in=HOLDS_CPU) | Q(power__in=["running", "paused"]))
+    running = claiming.aggregate(cpus=Sum("vcpus"), memory=Sum("memory_mib"))
+    disk = live.aggregate(disk=Sum("disk_gib"))["disk"]
     return Room(
         host=host.pk,
         vcpus=host.cpus * host.cpu_overcommit - (running["cpus"] or 0),
@@ -195,7 +202,7 @@ def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_a
 def _claim_again(instance: Instance) -> None:
     """A stopped machine gave back its CPUs and memory; starting it needs them on the same host."""
     host = Host.objects.select_for_update().get(instances=instance)
-    if not room_of(host).fits(Need(instance.vcpus, instance.memory_mib, 0)):
+    if not room_of(host, apart_from=instance.pk).fits(Need(instance.vcpus, instance.memory_mib, 0)):
         raise Refused(_("The host of this machine is full at the moment. Try again when another machine has stopped."))
 
 

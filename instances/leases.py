@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from uuid import UUID, uuid4
 
-from django.db import close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
 from instances.models import Instance
+
+log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 """After a worker is killed, its machine waits this long at most before another may take it."""
@@ -44,11 +47,18 @@ def _take(instance_id: int, token: UUID) -> bool:
     )
 
 
+def _prolong(instance_id: int, token: UUID) -> None:
+    try:
+        close_old_connections()
+        held = Instance.objects.filter(pk=instance_id, lease_token=token)
+        held.update(lease_until=timezone.now() + LEASE)
+    except DatabaseError as error:
+        log.warning("a lease could not be renewed this time: %r", error)
+
+
 def _renew(instance_id: int, token: UUID, done: Event) -> None:
     try:
         while not done.wait(LEASE.total_seconds() / 4):
-            close_old_connections()
-            held = Instance.objects.filter(pk=instance_id, lease_token=token)
-            held.update(lease_until=timezone.now() + LEASE)
+            _prolong(instance_id, token)
     finally:
         connection.close()

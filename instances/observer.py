@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
@@ -38,7 +39,7 @@ PROBE_SECONDS = 4.0
 
 
 def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> None:
-    """Make the rows of one host agree with a full look at it."""
+    """Make the rows of one host agree with a full look at it that began at `now`."""
     seen = {status.uuid: status for status in statuses}
     mine = Instance.objects.filter(host=host).select_related("owner")
     for instance in mine.filter(state__in=LIVE):
@@ -55,7 +56,7 @@ def _present(instance: Instance, status: DomainStatus, now: datetime) -> None:
     if instance.state == State.REBOOTING and status.power not in RUNNING:
         tasks.ring(instance.pk)
     move = on_power(State(instance.state), status.power)
-    if move:
+    if move and instance.state_since < now:  # else the look is older than the state and says nothing about it
         _make(instance, move)
 
 
@@ -119,7 +120,11 @@ def _unexpected(host: Host, unknown: set[UUID]) -> None:
         if first_look:
             log.warning("host %s carries %s, which no live machine accounts for", host, uuid)
         elif uuid in deleted and timezone.now() - stray.first_seen_at >= SECOND_LOOK:
-            tasks.remove_deleted.delay(host.pk, str(uuid))
+            _have_removed(host.pk, str(uuid))
+
+
+def _have_removed(host_id: int, uuid: str) -> None:
+    transaction.on_commit(lambda: tasks.remove_deleted.delay(host_id, uuid), robust=True)
 
 
 def lost_contact(host: Host, problem: str) -> None:
@@ -154,7 +159,8 @@ def candidates() -> list[Instance]:
     rebooted_already = Q(state=State.REBOOTING, booted_at__gte=F("state_since"))
     waiting = Q(state=State.STARTING) | rebooted_already | Q(state=State.ACTIVE, desktop_ready_at__isnull=True)
     no_jupyter = Q(state=State.ACTIVE, jupyter_ready_at__isnull=True, plan__image__protocols__kind=Protocol.JUPYTER)
-    rows = Instance.objects.filter(waiting | no_jupyter, power__in=RUNNING, address__isnull=False)
+    near = Instance.objects.filter(state__in=[State.STARTING, State.REBOOTING, State.ACTIVE])
+    rows = near.filter(waiting | no_jupyter, power__in=RUNNING, address__isnull=False)
     return list(
         rows.distinct().select_related("plan__image", "owner").prefetch_related("plan__image__protocols", "steps")
     )

@@ -7,7 +7,7 @@ import io
 import logging
 from datetime import timedelta
 
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 from PIL import Image as Picture
 
@@ -25,7 +25,7 @@ PATIENCE = 8.0
 
 
 def renew() -> None:
-    """Take new pictures of the machines whose picture is oldest, `AT_ONCE` at most."""
+    """Take new pictures of machines whose picture is old, `AT_ONCE` at most."""
     due = _due()
     for instance, shot in zip(due, asyncio.run(_take(due)), strict=True):
         if shot is not None:
@@ -37,8 +37,8 @@ def renew() -> None:
 def _due() -> list[Instance]:
     old = Q(thumbnail__isnull=True) | Q(thumbnail__taken_at__lt=timezone.now() - AGE)
     ready = Instance.objects.filter(old, state=State.ACTIVE, desktop_ready_at__isnull=False, address__isnull=False)
-    by_age = ready.order_by(F("thumbnail__taken_at").asc(nulls_first=True))
-    return list(by_age.select_related("plan__image").prefetch_related("plan__image__protocols")[:AT_ONCE])
+    by_lot = ready.order_by("?")  # by age, machines that never answer would keep all others waiting
+    return list(by_lot.select_related("plan__image").prefetch_related("plan__image__protocols")[:AT_ONCE])
 
 
 Shot = tuple[int, int, bytes]

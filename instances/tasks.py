@@ -82,13 +82,28 @@ def _wait(instance: Instance, problem: str) -> None:
 
 
 def fail(instance: Instance, reason: str) -> None:
-    """Move to ERROR with a sentence for the owner. What was half made is taken off the host."""
+    """Move to ERROR with a sentence for the owner.
+
+    What was half made is taken off the host; a guest that hangs in its start is switched off, so that trying again
+    starts it afresh and its memory serves others meanwhile.
+    """
+    origin = State(instance.state)
     try:
         instance.transition(State.ERROR, reason=reason)
     except (Superseded, IllegalTransition):
         return
     if instance.built_at is None:
         _clear(instance)
+    elif origin in {State.STARTING, State.REBOOTING}:
+        _switch_off(instance)
+
+
+def _switch_off(instance: Instance) -> None:
+    try:
+        with closing(_open(instance)) as driver:
+            driver.stop(instance.uuid, force=True)
+    except DriverError as error:
+        log.warning("%s: could not be switched off: %s", instance.uuid, error)
 
 
 def _clear(instance: Instance) -> None:
@@ -177,16 +192,30 @@ def sweep() -> None:
     """Ring again for machines that wait for work, and end the wait of those whose deadline has passed."""
     now = timezone.now()
     working = Instance.objects.filter(state__in=WORKING)
-    for instance in working.filter(deadline_at__lt=now).select_related("owner", "host"):
-        with translation.override(instance.owner.language or None):
-            fail(instance, instance.problem or _overdue(State(instance.state)))
+    for pk in working.filter(deadline_at__lt=now).values_list("pk", flat=True):
+        _end_the_wait(pk)
     unheld = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
     waiting = working.filter(unheld, deadline_at__gte=now, state_since__lt=now - RING_AGAIN)
     for pk in waiting.values_list("pk", flat=True):
         advance.delay(pk)
 
 
+def _end_the_wait(instance_id: int) -> None:
+    """Under the lease: a worker that is still at it goes first, and ends by its own time limit if it hangs."""
+    with lease(instance_id) as mine:
+        if not mine:
+            return
+        instance = Instance.objects.select_related("owner", "host").get(pk=instance_id)
+        if instance.state in WORKING and instance.deadline_at and instance.deadline_at < timezone.now():
+            with translation.override(instance.owner.language or None):
+                fail(instance, instance.problem or _overdue(State(instance.state)))
+
+
 def _overdue(state: State) -> str:
+    if state == State.DELETING:
+        return _("The host did not remove this machine in time. Delete it again; its disk may be gone already.")
+    if state == State.STOPPING:
+        return _("The machine could not be switched off in time. Try again to start it, or tell your local contact.")
     if state in {State.STARTING, State.REBOOTING}:
         return _("The machine did not show its desktop in time. Try again, or watch its console while it starts.")
     return _("The host did not finish this in time. Try again; if it happens again, tell your local contact.")

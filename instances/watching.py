@@ -92,17 +92,23 @@ class HostWatch:
         measured_at = None
         while not self.stopped.is_set():
             self.wake.clear()
-            statuses = driver.observe()
             now = timezone.now()
+            statuses = driver.observe()
+            self.misses = 0
+            _guarded(self._settle, statuses, now)
             if measured_at is None or now - measured_at > CAPACITY_EVERY:
                 _guarded(self._write_capacity, driver)
                 measured_at = now
-            self.misses = 0
-            _guarded(self._settle, statuses, now)
             self.wake.wait(self._pause())
 
     def _write_capacity(self, driver: Driver) -> None:
-        write_capacity(Host.objects.get(pk=self.host_id), driver)
+        """A host that cannot be measured takes no new machines; the ones it has are looked after all the same."""
+        try:
+            write_capacity(Host.objects.get(pk=self.host_id), driver)
+        except HostUnreachable:
+            raise
+        except DriverError as error:
+            Host.objects.filter(pk=self.host_id).update(problem=str(error))
 
     def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
         observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
@@ -116,6 +122,8 @@ class HostWatch:
             busy = Instance.objects.filter(host=self.host_id, state__in=WORKING).exists()
         except DatabaseError as error:
             log.warning("database: %r", error)
+        finally:
+            connection.close()
         return LOOK_WHILE_WORKING if busy else LOOK_AT_REST
 
     def _missed(self, problem: str) -> None:
@@ -131,17 +139,23 @@ def _guarded(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Non
         write(*args, **kwargs)
     except (DatabaseError, Host.DoesNotExist) as error:
         log.warning("could not write what was observed: %r", error)
+    finally:
+        connection.close()  # a thread that waits would keep one of the pool's few connections
 
 
 def run(stop: Event) -> None:
-    """Watch every host that may carry machines until `stop` is set; hosts come and go with their rows."""
+    """Watch every host that may carry machines until `stop` is set; hosts come and go with their rows.
+
+    Raises RuntimeError when one of its threads died of something unforeseen: the process shall be started anew.
+    """
     watches: dict[int, HostWatch] = {}
     prober = Thread(target=_probe_on, args=(stop,), daemon=True)
     prober.start()
     while not stop.is_set():
         _guarded(_follow, watches)
-        if prober.is_alive() and all(watch.lives for watch in watches.values()):
-            alive.mark("observer")
+        if not (prober.is_alive() and all(watch.lives for watch in watches.values())):
+            raise RuntimeError("A thread of the observer ended; the log says why.")
+        alive.mark("observer")
         stop.wait(HOSTS_EVERY)
     for watch in watches.values():
         watch.stop()

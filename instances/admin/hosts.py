@@ -76,6 +76,12 @@ class HostAdmin(ModelAdmin):
         hosts: QuerySet[Host] = super().get_queryset(request)
         return hosts.annotate(carried=Count("instances", filter=Q(instances__state__in=LIVE)))
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Host | None = None) -> list[str]:
+        """While a host carries machines, they would be lost from sight if it were looked for elsewhere."""
+        carries = obj is not None and obj.instances.filter(state__in=LIVE).exists()
+        fixed = ["uri", "pool_name", "pool_path", "network_name", "network_cidr"] if carries else []
+        return [*self.readonly_fields, *fixed]
+
     def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
         return fieldsets if obj else [part for part in fieldsets if "found" not in part[1]["fields"]]

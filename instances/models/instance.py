@@ -140,6 +140,7 @@ class Instance(models.Model):
         constraints = [models.UniqueConstraint(fields=["owner", "request_key"], name="one_machine_per_request")]
         indexes = [
             models.Index(fields=["owner", "-created_at"], name="machines_of_owner"),
+            models.Index(fields=["state"], name="machines_by_state"),
             models.Index(fields=["host"], name="live_machines_of_host", condition=~Q(state="deleted")),
             models.Index(fields=["deadline_at"], name="machines_due", condition=Q(deadline_at__isnull=False)),
         ]

@@ -133,6 +133,14 @@ def test_a_full_host_takes_no_machine(house: Facility) -> None:
         actions.create(house.charlie, wish(house, experiments=(house.charlies_experiment,)))
 
 
+def test_a_machine_in_error_that_still_runs_keeps_its_claim(house: Facility) -> None:
+    Host.objects.update(memory_mib=1024 + 2048, memory_reserved_mib=1024)
+    Instance.objects.update(state=State.ERROR, power="running")
+    machine(house.bob, house.plan, house.host, state=State.ERROR, power="running")
+    with pytest.raises(Refused, match="room"):
+        actions.create(house.charlie, wish(house, experiments=(house.charlies_experiment,)))
+
+
 def test_without_a_host_the_sentence_says_so(house: Facility) -> None:
     Host.objects.update(enabled=False)
     with pytest.raises(Refused, match="No host"):

@@ -15,7 +15,8 @@ from tests.people import Facility, machine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOW = timezone.now()
+NOW = timezone.now() + timedelta(minutes=5)
+"""Later than the rows that the tests make."""
 
 
 def on_host(house: Facility, state: State, **fields: Any) -> Instance:
@@ -69,6 +70,13 @@ def test_the_row_follows_the_host(house: Facility, state: State, power: Power, o
     one = on_host(house, state)
     look(house, status(one, power))
     assert row(one).state == outcome
+
+
+def test_a_look_that_is_older_than_the_state_says_nothing_about_it(house: Facility) -> None:
+    one = on_host(house, State.STOPPED)
+    Instance.objects.filter(pk=one.pk).update(state_since=NOW + timedelta(seconds=1))
+    look(house, status(one, Power.RUNNING))
+    assert row(one).state == State.STOPPED
 
 
 def test_a_machine_missing_once_is_left_as_it_is(house: Facility) -> None:

@@ -145,6 +145,31 @@ def test_past_the_deadline_the_wait_ends_in_an_error_that_says_why(house: Facili
     assert "does not answer" in made.problem
 
 
+def test_a_guest_that_hangs_in_its_start_is_switched_off_so_that_trying_again_starts_it_afresh(
+    house: Facility, driver: Driver
+) -> None:
+    made = new_machine(house)
+    tasks.advance(made.pk)
+    Instance.objects.update(deadline_at=timezone.now() - timedelta(seconds=1))
+    tasks.sweep()
+    made.refresh_from_db()
+    assert made.state == State.ERROR
+    assert power(driver, made) == Power.OFF
+    actions.retry(made, house.alice)
+    tasks.advance(made.pk)
+    assert power(driver, made) == Power.RUNNING
+
+
+def test_the_end_of_a_wait_leaves_a_machine_to_the_worker_that_holds_it(house: Facility) -> None:
+    made = new_machine(house)
+    Instance.objects.update(deadline_at=timezone.now() - timedelta(seconds=1))
+    with lease(made.pk):
+        tasks.sweep()
+        assert state(made) == State.BUILDING
+    tasks.sweep()
+    assert state(made) == State.ERROR
+
+
 def test_an_unknown_fault_becomes_an_error_and_not_a_machine_stuck_for_ever(
     house: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:
