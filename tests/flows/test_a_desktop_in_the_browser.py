@@ -67,13 +67,13 @@ def test_the_steps_were_shown_while_the_machine_was_made(desk: Desk) -> None:
 def test_the_canvas_shows_the_desktop_in_the_size_that_was_chosen(desk: Desk) -> None:
     wait_until(lambda: colours(desk.page) > 30, "a drawn desktop")
     assert picture(desk.page).size == (1280, 800)
-    if PICTURES.is_dir():
-        desk.page.screenshot(path=PICTURES / "desktop.png")
 
 
 def test_mouse_and_keyboard_reach_the_machine(desk: Desk) -> None:
     canvas = desk.page.locator("canvas")
     assert changes(desk.page, lambda: canvas.click(button="right", position={"x": 640, "y": 420}))
+    if PICTURES.is_dir():
+        desk.page.screenshot(path=PICTURES / "desktop.png")
     assert changes(desk.page, lambda: desk.page.keyboard.press("Escape"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Machine:
 
     def environment(self) -> dict[str, str]:
         path = "/run/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return {"PATH": path, "VISA_LIB": str(LIBRARY), "MACHINE": str(self.folder)}
+        return {"PATH": path, "VISA_LIB": "/run/lib", "MACHINE": str(self.folder)}
 
     def read(self, name: str) -> str:
         return (self.folder / name).read_text()
@@ -67,6 +68,8 @@ def new_machine(folder: Path) -> Machine:
         (folder / f".{name}").mkdir()
     for name in ("run", "run/bin", "tmp"):
         (folder / name).mkdir()
+    # A copy, as what is mounted over /run and /tmp may hide the place where this project lies.
+    shutil.copytree(LIBRARY, folder / "run/lib")
     vncpasswd = folder / "run/bin/vncpasswd"
     vncpasswd.write_text(VNCPASSWD)
     vncpasswd.chmod(0o755)
