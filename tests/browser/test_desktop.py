@@ -149,7 +149,7 @@ def test_without_network_the_page_says_so_and_goes_on_afterwards(
     page = visit(people.alice, desktop(people))
     shows(page)
     page.context.set_offline(True)
-    expect(page.locator("#veil")).to_contain_text("Your computer has no network.")
+    expect(page.locator("#veil")).to_contain_text("Your computer has no network.", timeout=30_000)
     page.context.set_offline(False)
     shows(page)
 

@@ -69,7 +69,15 @@ def test_the_canvas_shows_the_desktop_in_the_size_that_was_chosen(desk: Desk) ->
     assert picture(desk.page).size == (1280, 800)
 
 
+def at_rest(page: Page) -> bool:
+    """Whether nothing is drawn any more: no change for two seconds but that of a clock."""
+    before = picture(page)
+    page.wait_for_timeout(2000)
+    return _differing(before, picture(page)) < 100
+
+
 def test_mouse_and_keyboard_reach_the_machine(desk: Desk) -> None:
+    wait_until(lambda: at_rest(desk.page), "a desktop at rest", MACHINE_PATIENCE)
     canvas = desk.page.locator("canvas")
     assert changes(desk.page, lambda: canvas.click(button="right", position={"x": 640, "y": 420}))
     if PICTURES.is_dir():
