@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser, UserManager
@@ -168,10 +168,6 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
     def measured_by(self, user: User) -> ExperimentQuerySet:
         """The experiments whose team the person belongs to."""
         return self.filter(team=user)
-
-    def open_around(self, now: datetime, margin: timedelta) -> ExperimentQuerySet:
-        """Those that overlap the time from `now - margin` to `now + margin`."""
-        return self.filter(starts_at__lte=now + margin, ends_at__gte=now - margin)
 
 
 class Experiment(models.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -210,10 +210,6 @@ def _why_not(instance: Instance) -> str:
     if instance.state in WORKING:
         return _("The machine is busy with something else. Wait until it is done.")
     return _("The machine is not in a state in which that is possible. Reload the page to see how it is now.")
-
-
-def new_request_key() -> UUID:
-    return uuid4()
 
 
 def history(instance: Instance) -> Iterable[Transition]:
