@@ -77,6 +77,8 @@ def at_rest(page: Page) -> bool:
 
 
 def test_mouse_and_keyboard_reach_the_machine(desk: Desk) -> None:
+    # Else the panel, drawn late, would pass for what the click did.
+    wait_until(lambda: inside(desk.uuid, "pgrep -x tint2"), "the panel", MACHINE_PATIENCE, every=1)
     wait_until(lambda: at_rest(desk.page), "a desktop at rest", MACHINE_PATIENCE)
     canvas = desk.page.locator("canvas")
     assert changes(desk.page, lambda: canvas.click(button="right", position={"x": 640, "y": 420}))
