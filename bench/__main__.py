@@ -3,10 +3,15 @@
 import subprocess
 import sys
 
+from deploy import image
+from tests.flows.installation import IMAGES
+
 MEASUREMENTS = ["bench.relay", "bench.home", "bench.cold_start"]
 
 
 def main() -> int:
+    with image.being_built("ci", IMAGES) as builder:  # the cell that starts machines has no network to build it in
+        image.follow(builder)
     codes = []
     for name in MEASUREMENTS:
         codes.append(subprocess.run([sys.executable, "-m", name], check=False).returncode)

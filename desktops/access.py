@@ -1,26 +1,59 @@
-"""Who may look at which screen, and where that screen is. Every question is answered from the rows as they are now."""
+"""Who may look at which screen, as what, and where that screen is. Every question is answered from the rows.
+
+A person's *relation* to a machine is what the rows say they are; their *standing* is what follows from it now: whether
+they may be at the screen, what they may do there, and until when.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
+from django.utils import timezone
 
-from desktops.models import Which
+from desktops.models import AccessRequest, Connection, Invitation, Mode, OwnerAway, Pass, Policy, Room, Which
 from desktops.relay import Code, Ending
 from desktops.rfb import Role
 from experiments.models import Role as FacilityRole
 from experiments.models import User
-from instances.models import Instance, Member, MemberRole, Protocol
+from instances.models import Instance, Member, Protocol
 from instances.states import HOLDS_CPU, OPENABLE, State
 
-RESCUERS = frozenset({MemberRole.OWNER, MemberRole.SUPPORT})
-"""Who may use the console: it is the machine's keyboard, before anybody signed in to the machine."""
-
 _COMING = frozenset({State.BUILDING, State.STARTING, State.REBOOTING, State.UNREACHABLE})
+
+
+class Relation(StrEnum):
+    """What somebody is to a machine. SUPPORT may ask to come in; PUBLIC came by a public link and may watch."""
+
+    OWNER = "owner"
+    USER = "user"
+    GUEST = "guest"
+    SUPPORT = "support"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What somebody may do at a machine's screen now, until `until` where that is set.
+
+    `role` is their right; `muted` says that they may not use it at the moment: another one has control, the owner
+    froze everybody or is away. `clipboard`: what is copied in the machine reaches them.
+    """
+
+    relation: Relation
+    role: Role
+    muted: bool = False
+    clipboard: bool = True
+    until: datetime | None = None
+
+    @property
+    def controls(self) -> bool:
+        return self.role is Role.CONTROL and not self.muted
 
 
 @dataclass(frozen=True)
@@ -30,11 +63,15 @@ class Ticket:
     instance_id: int
     user_id: int
     which: Which
-    role: Role
+    standing: Standing
     generation: int
     host: str
     port: int
     password: str = field(repr=False)
+
+    @property
+    def role(self) -> Role:
+        return self.standing.role
 
     def same_screen(self, other: Ticket) -> bool:
         """Whether both name the same screen of the same build of the machine."""
@@ -51,6 +88,9 @@ NOT_FOUND = Denied(Ending(Code.NOT_FOUND, "There is no such desktop, or it is no
 STOPPED = Denied(Ending(Code.STOPPED, "The machine is not running. Start it to open its desktop."))
 NOT_YET = Denied(Ending(Code.NO_ANSWER, "The machine's screen does not answer yet. It may be starting."))
 WITHDRAWN = Denied(Ending(Code.WITHDRAWN, "Your access to this machine was withdrawn."))
+DISMISSED = Denied(Ending(Code.WITHDRAWN, "The owner closed your screen."))
+OWNER_AWAY = Denied(Ending(Code.OWNER_AWAY, "The owner is away. The desktop opens when they are back."))
+ASK_FIRST = Denied(Ending(Code.ASK_FIRST, "Ask the owner to let you in."))
 
 
 def signed_in(session_key: str | None) -> User | None:
@@ -66,39 +106,139 @@ def signed_in(session_key: str | None) -> User | None:
     return user if user.is_authenticated else None
 
 
-def role_for(user: User, instance: Instance) -> MemberRole | None:
-    """What somebody is to a machine; None is a stranger.
-
-    Administrators and IT support are SUPPORT on every machine but their own.
-    """
+def relation_of(user: User, instance: Instance) -> Relation | None:
+    """What somebody is to a machine; None is a stranger. Membership goes before support, support before a link."""
     if instance.owner_id == user.pk:
-        return MemberRole.OWNER
-    if user.has_role(FacilityRole.ADMIN, FacilityRole.IT_SUPPORT):
-        return MemberRole.SUPPORT
+        return Relation.OWNER
     member = Member.objects.filter(instance=instance, user=user).first()
-    return MemberRole(member.role) if member else None
+    if member:
+        return Relation(member.role)
+    if Instance.objects.supported_by(user).filter(pk=instance.pk).exists():
+        return Relation.SUPPORT
+    return Relation.PUBLIC if public_pass(user, instance) else None
 
 
-def admit(user: User | None, uuid: UUID, which: Which) -> Ticket | Denied:
+def public_pass(user: User, instance: Instance) -> Pass | None:
+    """The pass of a public link that still lets this person watch, if the facility allows such links."""
+    links = Invitation.objects.valid_at(timezone.now()).filter(instance=instance, public=True)
+    found = Pass.objects.filter(invitation__in=links, user=user, withdrawn_at=None).first()
+    return found if found and Policy.current().public_links else None
+
+
+def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
+    """The live machine and what the person is to it; None where they may not know of it."""
+    instance = Instance.objects.live().select_related("owner").filter(uuid=uuid).first()
+    relation = relation_of(user, instance) if instance else None
+    return (instance, relation) if instance and relation else None
+
+
+def owner_here(instance: Instance, policy: Policy, now: datetime) -> bool:
+    """Whether the owner looks at the screen, or did until a moment ago: a reload is not a departure."""
+    looks = Connection.objects.filter(instance=instance, user=instance.owner_id, which=Which.SCREEN)
+    return looks.present_at(now, policy.grace).exists()
+
+
+def grant_of(user: User, instance: Instance, now: datetime) -> AccessRequest | None:
+    """What lets a supporter in at `now`."""
+    return AccessRequest.objects.granted_at(now).filter(instance=instance, asker=user).order_by("-until").first()
+
+
+def stands(user: User, instance: Instance, *, inside: bool = False) -> Standing | Denied:
+    """What the person may do at this machine's screen now, or why nothing.
+
+    `inside` is somebody who is looking already: whether they may stay when the owner leaves is the facility's rule.
+    """
+    now, policy = timezone.now(), Policy.current()
+    relation = relation_of(user, instance)
+    if relation is None:
+        return NOT_FOUND
+    room = Room.of(instance)
+    if relation is Relation.OWNER:
+        return _muted_by_room(Standing(relation, Role.CONTROL), user, room)
+    grant = grant_of(user, instance, now)
+    standing = _by_grant(grant, room) if grant else _by_relation(relation, room)
+    if standing is None:
+        return ASK_FIRST
+    if not owner_here(instance, policy, now) and not _may_be_alone(standing, grant, instance, room, policy):
+        stays = inside and policy.owner_away == OwnerAway.LOCK and relation is not Relation.PUBLIC
+        return _mute(standing) if stays else OWNER_AWAY
+    return _muted_by_room(standing, user, room)
+
+
+def _by_relation(relation: Relation, room: Room) -> Standing | None:
+    if relation is Relation.SUPPORT:
+        return None
+    role = Role.CONTROL if relation is Relation.USER else Role.WATCH
+    return Standing(relation, role, clipboard=role is Role.CONTROL or room.watchers_clipboard)
+
+
+def _by_grant(grant: AccessRequest, room: Room) -> Standing:
+    role = Role(grant.role)
+    clipboard = role is Role.CONTROL or room.watchers_clipboard
+    return Standing(Relation.SUPPORT, role, clipboard=clipboard, until=grant.until)
+
+
+def _may_be_alone(
+    standing: Standing, grant: AccessRequest | None, instance: Instance, room: Room, policy: Policy
+) -> bool:
+    """Whether somebody may be at the screen without its owner."""
+    if standing.relation is Relation.PUBLIC:
+        return False
+    if room.members_alone:
+        return True
+    return grant is not None and unattended_allowed(instance, policy)
+
+
+def unattended_allowed(instance: Instance, policy: Policy) -> bool:
+    """Whether support may be at this machine without its owner: never at one of the facility's own staff."""
+    return policy.unattended_support and not instance.owner.has_role(FacilityRole.STAFF, FacilityRole.ADMIN)
+
+
+def _muted_by_room(standing: Standing, user: User, room: Room) -> Standing:
+    return standing if _has_control(standing, user, room) else _mute(standing)
+
+
+def _has_control(standing: Standing, user: User, room: Room) -> bool:
+    owner = standing.relation is Relation.OWNER
+    if room.frozen:
+        return owner
+    if room.mode == Mode.FREE:
+        return True
+    return owner if room.holder_id is None else room.holder_id == user.pk
+
+
+def _mute(standing: Standing) -> Standing:
+    return replace(standing, muted=True)
+
+
+def admit(user: User | None, uuid: UUID, which: Which, *, inside: bool = False) -> Ticket | Denied:
     """A ticket to this screen, or why not. A stranger is never told whether the machine exists."""
     if user is None or not user.is_active:
         return SIGN_IN
-    instance = Instance.objects.filter(uuid=uuid).first()
-    member = role_for(user, instance) if instance else None
-    if instance is None or member is None or (which is Which.CONSOLE and member not in RESCUERS):
+    instance = Instance.objects.select_related("owner").filter(uuid=uuid).first()
+    if instance is None:
+        return NOT_FOUND
+    standing = stands(user, instance, inside=inside)
+    if isinstance(standing, Denied):
+        return standing if which is Which.SCREEN or standing is ASK_FIRST else NOT_FOUND
+    if which is Which.CONSOLE and not may_rescue(standing.relation):
         return NOT_FOUND
     place = _console(instance) if which is Which.CONSOLE else _desktop(instance)
     if place is None:
         return NOT_YET if instance.state in _COMING else STOPPED
     host, port, password = place
-    role = Role.WATCH if member is MemberRole.GUEST else Role.CONTROL
-    return Ticket(instance.pk, user.pk, which, role, instance.generation, host, port, password)
+    return Ticket(instance.pk, user.pk, which, standing, instance.generation, host, port, password)
+
+
+def may_rescue(relation: Relation) -> bool:
+    """Who may use the console: it is the machine's keyboard, before anybody signed in to the machine."""
+    return relation in {Relation.OWNER, Relation.SUPPORT}
 
 
 def admit_again(session_key: str | None, uuid: UUID, ticket: Ticket) -> Ticket | Denied:
     """Whether somebody who is looking may go on, and as what."""
-    answer = admit(signed_in(session_key), uuid, ticket.which)
-    if answer is NOT_FOUND:
+    answer = admit(signed_in(session_key), uuid, ticket.which, inside=True)
+    if answer in (NOT_FOUND, ASK_FIRST):
         return WITHDRAWN
     if isinstance(answer, Ticket) and not answer.same_screen(ticket):
         return STOPPED

@@ -25,6 +25,7 @@ PATIENCE = 2.0
 
 LOOK_AGAIN = {"type": "look.again"}
 SESSION_ENDED = {"type": "session.ended"}
+DISMISSED = "dismissed"
 
 
 def of_user(user_id: int) -> str:
@@ -33,6 +34,16 @@ def of_user(user_id: int) -> str:
 
 def of_instance(uuid: UUID) -> str:
     return f"instance.{uuid.hex}"
+
+
+def of_room(uuid: UUID) -> str:
+    """The tabs that show who is at this machine."""
+    return f"room.{uuid.hex}"
+
+
+def dismissal(user_id: int) -> dict[str, Any]:
+    """The owner shows somebody out, for now."""
+    return {"type": DISMISSED, "user": user_id}
 
 
 def of_session(session_key: str) -> str:

@@ -17,11 +17,13 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from desktops import access, control
+from desktops import access, control, news
 from desktops.access import Denied, Ticket
-from desktops.models import SEEN_EVERY, Connection, Which
+from desktops.models import SEEN_EVERY, Connection, Policy, Which
 from desktops.relay import NO_ANSWER, Code, Ending, Receive, Relay, Send, say_farewell
+from desktops.rfb import Role
 from desktops.server import EXTENSION
+from desktops.signals import came_or_went
 from instances.models import Instance
 from instances.screen import Screen, ScreenRefused, ScreenUnavailable, open_screen
 
@@ -95,6 +97,7 @@ class Visit:
     async def run(self) -> None:
         """Until the end, which is told to the viewer and written down however it comes."""
         self._row = await _in_database(self._begin)
+        self._relay.change_role(_present_role(self._ticket))
         watch = asyncio.create_task(self._watch())
         watch.add_done_callback(self._watch_ended)
         ending = INTERRUPTED
@@ -107,6 +110,8 @@ class Visit:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
             await asyncio.shield(_in_database(self._finish, ending))
+            if self._ticket.standing.relation is access.Relation.OWNER:
+                _later(await _in_database(_grace), self._ticket.instance_id)
 
     async def _why_no_answer(self) -> Ending:
         answer = await _in_database(access.admit_again, self._key, self._uuid, self._ticket)
@@ -118,11 +123,24 @@ class Visit:
         groups = [control.of_user(self._ticket.user_id), control.of_instance(self._uuid), *key]
         async with control.listening(groups) as line:
             message: dict[str, Any] | None = None
-            while message is None or message["type"] != control.SESSION_ENDED["type"]:
+            while (ending := self._heard(message)) is None:
                 if message is None or message["type"] == control.LOOK_AGAIN["type"]:
                     await self._look()
-                message = await line.hear(SEEN_EVERY.total_seconds())
-        self._relay.end(access.SIGN_IN.ending)
+                message = await line.hear(self._patience())
+        self._relay.end(ending)
+
+    def _heard(self, message: dict[str, Any] | None) -> Ending | None:
+        """The end that a message of the line means, if it means one."""
+        if message and message["type"] == control.SESSION_ENDED["type"]:
+            return access.SIGN_IN.ending
+        if message and message["type"] == control.DISMISSED and message["user"] == self._ticket.user_id:
+            return access.DISMISSED.ending
+        return None
+
+    def _patience(self) -> float:
+        """Seconds until the next look: the usual ones, or until the right to be here runs out."""
+        usual, until = SEEN_EVERY.total_seconds(), self._ticket.standing.until
+        return usual if until is None else min(usual, max(0.0, (until - timezone.now()).total_seconds()))
 
     def _watch_ended(self, watch: asyncio.Task[None]) -> None:
         """Nobody looks on unwatched."""
@@ -138,14 +156,17 @@ class Visit:
             return
         if isinstance(answer, Denied):
             self._relay.end(answer.ending)
-        elif answer.role is not self._relay.role:
-            self._relay.change_role(answer.role)
+        elif answer.standing != self._ticket.standing:
+            self._ticket = answer
+            self._relay.change_role(_present_role(answer))
 
     def _begin(self) -> int:
         ticket = self._ticket
-        return Connection.objects.create(
+        row = Connection.objects.create(
             instance_id=ticket.instance_id, user_id=ticket.user_id, which=ticket.which, role=ticket.role
-        ).pk
+        )
+        came_or_went.send(Connection, connection=row)
+        return row.pk
 
     def _note(self) -> Ticket | Denied:
         """Write down what passed so far; whether it may go on."""
@@ -155,6 +176,9 @@ class Visit:
     def _finish(self, ending: Ending) -> None:
         now = timezone.now()
         self._write(seen_at=now, closed_at=now, code=ending.code, reason=ending.reason)
+        row = Connection.objects.select_related("instance").filter(pk=self._row).first()
+        if row:
+            came_or_went.send(Connection, connection=row)
 
     def _write(self, **facts: Any) -> None:
         relay = self._relay
@@ -164,6 +188,29 @@ class Visit:
             Instance.objects.filter(pk=self._ticket.instance_id).update(last_used_at=facts["last_input_at"])
         facts |= {"role": relay.role, "bytes_down": relay.traffic.down, "bytes_up": relay.traffic.up}
         Connection.objects.filter(pk=self._row).update(**facts)
+
+
+_bells: set[asyncio.Task[None]] = set()
+
+
+def _later(seconds: float, instance_id: int) -> None:
+    """Have everybody at the machine look again when the owner's grace is over; whoever misses it looks soon anyway."""
+    bell = asyncio.create_task(_ring_after(seconds, instance_id))
+    _bells.add(bell)
+    bell.add_done_callback(_bells.discard)
+
+
+async def _ring_after(seconds: float, instance_id: int) -> None:
+    await asyncio.sleep(seconds)
+    await _in_database(lambda: news.tell_room(Instance.objects.get(pk=instance_id)))
+
+
+def _grace() -> float:
+    return Policy.current().grace.total_seconds()
+
+
+def _present_role(ticket: Ticket) -> Role:
+    return Role.CONTROL if ticket.standing.controls else Role.WATCH
 
 
 def _in_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:

@@ -10,6 +10,8 @@ from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
 
 from desktops import control
+from desktops.models import AccessRequest, Connection, Invitation, Pass, Room
+from desktops.signals import came_or_went
 from experiments.models import RoleGrant, User
 from instances.models import Instance, Member, Transition
 from instances.signals import observed, transitioned
@@ -24,6 +26,11 @@ def connect() -> None:
     observed.connect(_observed, dispatch_uid="desktops.observed")
     user_logged_out.connect(_signed_out, dispatch_uid="desktops.signed_out")
     post_save.connect(_person_changed, sender=User, dispatch_uid="desktops.person")
+    came_or_went.connect(_came_or_went, dispatch_uid="desktops.presence")
+    post_save.connect(_room_changed, sender=Room, dispatch_uid="desktops.room")
+    for sender in (AccessRequest, Invitation):
+        post_save.connect(_rights_at_changed, sender=sender, dispatch_uid=f"desktops.{sender.__name__}")
+    post_save.connect(_pass_changed, sender=Pass, dispatch_uid="desktops.pass")
     for signal in (post_save, post_delete):
         signal.connect(_right_changed, sender=RoleGrant, dispatch_uid="desktops.role")
         signal.connect(_right_changed, sender=Member, dispatch_uid="desktops.member")
@@ -56,6 +63,36 @@ def _person_changed(sender: object, instance: User, **rest: object) -> None:
 
 def _right_changed(sender: object, instance: RoleGrant | Member, **rest: object) -> None:
     _look_again_after_commit(instance.user_id)
+    if isinstance(instance, Member):
+        tell_room(instance.instance)
+
+
+def _came_or_went(sender: object, connection: Connection, **rest: object) -> None:
+    """Others see who is there; and where the owner came or went, what others may do changes too."""
+    tell_room(connection.instance)
+
+
+def _room_changed(sender: object, instance: Room, **rest: object) -> None:
+    tell_room(instance.instance)
+
+
+def _rights_at_changed(sender: object, instance: AccessRequest | Invitation, **rest: object) -> None:
+    tell_room(instance.instance)
+
+
+def _pass_changed(sender: object, instance: Pass, **rest: object) -> None:
+    tell_room(instance.invitation.instance)
+
+
+def tell_room(instance: Instance) -> None:
+    """After commit: sockets at this machine look at their rights again, and pages fetch the room anew."""
+    event: Event = {"type": "room", "id": str(instance.uuid)}
+
+    def tell() -> None:
+        control.tell([control.of_instance(instance.uuid)], control.LOOK_AGAIN)
+        control.tell([control.of_room(instance.uuid)], {"type": "news", "event": event})
+
+    transaction.on_commit(tell)
 
 
 def _look_again_after_commit(user_id: int) -> None:

@@ -42,6 +42,7 @@ class Code(IntEnum):
     SIGN_IN = 4401
     WITHDRAWN = 4403
     NOT_FOUND = 4404
+    ASK_FIRST = 4407
     OWNER_AWAY = 4409
     STOPPED = 4410
     NO_ANSWER = 4502

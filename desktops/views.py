@@ -8,15 +8,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from desktops import access
 from desktops.words import words
-from experiments.models import Role, User
-from instances.models import Instance
+from experiments.models import User
 
 COMBOS = [
     {"name": "Ctrl+Alt+Del", "codes": "ControlLeft AltLeft Delete"},
@@ -47,8 +47,11 @@ def modules() -> list[str]:
 def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """The machine and nothing else, for those who may see it; another's machine is not found."""
     user = cast(User, request.user)
-    instance = get_object_or_404(Instance.objects.live().visible_to(user).select_related("owner"), uuid=uuid)
-    rescues = instance.owner_id == user.pk or user.has_role(Role.ADMIN, Role.IT_SUPPORT)
+    found = access.find(user, uuid)
+    if found is None:
+        raise Http404
+    instance, relation = found
+    rescues = access.may_rescue(relation)
     facts = {
         "id": str(instance.uuid),
         "name": instance.name,

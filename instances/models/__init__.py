@@ -10,6 +10,7 @@ from instances.models.instance import (
     Thumbnail,
     Transition,
 )
+from instances.models.notices import Notice
 
 __all__ = [
     "Flavour",
@@ -21,6 +22,7 @@ __all__ = [
     "Instance",
     "Member",
     "MemberRole",
+    "Notice",
     "Plan",
     "Protocol",
     "Step",

@@ -24,6 +24,9 @@ from instances.states import LIVE, TRANSITIONS, WORKING, State
 MAX_SCREEN = 8192
 MIN_SCREEN = 320
 
+AROUND = timedelta(days=7)
+"""How near to an experiment instrument control may help with its machines."""
+
 DEADLINES: dict[State, timedelta] = {
     State.BUILDING: timedelta(minutes=10),
     State.STARTING: timedelta(minutes=10),
@@ -57,16 +60,38 @@ class InstanceQuerySet(models.QuerySet["Instance"]):
         return self.filter(state__in=LIVE)
 
     def visible_to(self, user: User) -> InstanceQuerySet:
-        """Those the person owns or is a member of, and all for administrators and IT support."""
-        if user.has_role(Role.ADMIN, Role.IT_SUPPORT):
-            return self
-        return self.filter(pk__in=Member.objects.filter(user=user).values("instance"))
+        """Those the person owns or is a member of, and those that the person supports."""
+        mine = Q(pk__in=Member.objects.filter(user=user).values("instance"))
+        return self.filter(mine | _supported_by(user, timezone.now()))
+
+    def supported_by(self, user: User) -> InstanceQuerySet:
+        """Those that the person's roles let them support, by consent of the owner; never their own.
+
+        All for administrators and IT; for instrument control those with an experiment within a week of now; for
+        instrument scientists those with an experiment at one of their instruments. Several roles add up.
+        """
+        return self.filter(_supported_by(user, timezone.now())).exclude(owner=user)
 
     def with_details(self) -> InstanceQuerySet:
         """Everything a card shows, in a constant number of queries."""
         return self.select_related(
             "owner", "owner__affiliation", "plan__image", "plan__flavour", "host"
         ).prefetch_related("experiments__proposal", "experiments__instrument", "steps")
+
+
+def _supported_by(user: User, now: datetime) -> Q:
+    roles = user.roles(now)
+    if roles & {Role.ADMIN, Role.IT_SUPPORT}:
+        return ~Q(pk__in=[])
+    wanted = Q(pk__in=[])
+    used = Instance.experiments.through.objects
+    if Role.INSTRUMENT_CONTROL in roles:
+        recent = used.filter(experiment__starts_at__lt=now + AROUND, experiment__ends_at__gt=now - AROUND)
+        wanted |= Q(pk__in=recent.values("instance"))
+    if Role.INSTRUMENT_SCIENTIST in roles:
+        local = used.filter(experiment__instrument__scientists=user)
+        wanted |= Q(pk__in=local.values("instance"))
+    return wanted
 
 
 class Instance(models.Model):

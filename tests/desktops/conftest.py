@@ -18,6 +18,7 @@ from desktops.models import Which
 from experiments.models import User
 from instances.models import ImageProtocol, Instance, Member, MemberRole, Protocol
 from tests.desktops.machines import Machine, listening
+from tests.desktops.rooms import granted, members_may_work_alone
 from tests.desktops.viewers import serving
 from tests.people import Facility, facility, person
 
@@ -35,7 +36,10 @@ def in_database(work: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[
 
 @dataclass
 class House:
-    """The facility, the two screens of Alice's machine, Gwen who may only watch, and where the site listens."""
+    """The facility, the two screens of Alice's machine, Gwen who may only watch, and where the site listens.
+
+    Members may work while Alice is away, and support was let in: tests of those rules take them back.
+    """
 
     people: Facility
     gwen: User
@@ -63,6 +67,9 @@ def rows(transactional_db: None) -> tuple[Facility, User]:
     made = facility()
     gwen = person("gwen")
     Member.objects.create(instance=made.machine, user=gwen, role=MemberRole.GUEST)
+    members_may_work_alone(made.machine)
+    for supporter in (made.sam, made.admin):
+        granted(supporter, made.machine)
     return made, gwen
 
 

@@ -32,6 +32,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Those that are looking at `now`."""
         return self.filter(closed_at=None, seen_at__gt=now - FRESH)
 
+    def present_at(self, now: datetime, grace: timedelta) -> ConnectionQuerySet:
+        """Those that are looking at `now`, or were until less than `grace` ago."""
+        return self.open_at(now) | self.filter(closed_at__gt=now - grace)
+
 
 class Connection(models.Model):
     """One person at one screen, from `opened_at` to `closed_at`; `code` and `reason` say how it ended.

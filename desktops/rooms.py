@@ -1,0 +1,154 @@
+"""Who is at a machine's screen and what holds there, as one person may know it: what the pages draw people from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from desktops import access
+from desktops.access import Denied, Relation
+from desktops.models import (
+    AccessRequest,
+    ChatMessage,
+    ChatRead,
+    Connection,
+    ControlAsk,
+    HelpRequest,
+    Policy,
+    Room,
+    Which,
+)
+from experiments.models import User
+from instances.models import Instance, Member, MemberRole
+
+
+def room_for(user: User, instance: Instance, relation: Relation) -> dict[str, Any]:
+    """The room as JSON. Who may not come in now learns only whether the owner is there, and of their own asking."""
+    now, room = timezone.now(), Room.of(instance)
+    standing = access.stands(user, instance, inside=True)
+    facts: dict[str, Any] = {
+        "id": str(instance.uuid),
+        "owner": _who(instance.owner),
+        "owner_here": access.owner_here(instance, Policy.current(), now),
+        "me": _me(user, instance, relation, standing),
+        "my_request": _request(_latest_request(user, instance)),
+    }
+    if isinstance(standing, Denied):
+        return facts
+    return facts | {
+        "mode": room.mode,
+        "holder": _holder(instance, room),
+        "locked": room.locked,
+        "frozen": room.frozen,
+        "members_alone": room.members_alone,
+        "watchers_clipboard": room.watchers_clipboard,
+        "watchers_draw": room.watchers_draw,
+        "people": people_at(instance, room),
+        "requests": [_request(one) for one in pending(instance)] if relation is Relation.OWNER else [],
+        "help": _help(instance),
+        "unread": unread(user, instance) if may_chat(user, instance) else 0,
+    }
+
+
+def _me(user: User, instance: Instance, relation: Relation, standing: access.Standing | Denied) -> dict[str, Any]:
+    me: dict[str, Any] = _who(user) | {"relation": relation, "manages": relation is Relation.OWNER}
+    if isinstance(standing, Denied):
+        return me | {"code": int(standing.ending.code), "chats": may_chat(user, instance), "draws": False}
+    return me | {
+        "relation": standing.relation,
+        "role": standing.role,
+        "muted": standing.muted,
+        "until": standing.until.isoformat() if standing.until else None,
+        "chats": may_chat(user, instance),
+        "draws": may_draw(standing, Room.of(instance)),
+    }
+
+
+def may_chat(user: User, instance: Instance) -> bool:
+    """Members, and supporters while they are let in; who came by a public link only watches."""
+    if Member.objects.filter(instance=instance, user=user).exists():
+        return True
+    return access.grant_of(user, instance, timezone.now()) is not None
+
+
+def may_draw(standing: access.Standing, room: Room) -> bool:
+    """Whether the person may point and draw for the others to see."""
+    return standing.role == access.Role.CONTROL or room.watchers_draw
+
+
+def people_at(instance: Instance, room: Room) -> list[dict[str, Any]]:
+    """Those whose screens are open now, the owner first, then by when they came."""
+    looks = Connection.objects.open_at(timezone.now()).filter(instance=instance, which=Which.SCREEN)
+    here = list(looks.select_related("user", "user__affiliation").order_by("opened_at"))
+    asking = set(ControlAsk.objects.filter(instance=instance).values_list("user_id", flat=True))
+    people: dict[int, dict[str, Any]] = {}
+    for look in sorted(here, key=lambda look: look.user_id != instance.owner_id):
+        if look.user_id not in people:
+            people[look.user_id] = _person(look.user, instance) | {"asks": look.user_id in asking}
+    return list(people.values())
+
+
+def _person(user: User, instance: Instance) -> dict[str, Any]:
+    standing = access.stands(user, instance, inside=True)
+    rights = {} if isinstance(standing, Denied) else {"relation": standing.relation, "control": standing.controls}
+    return _who(user) | {"relation": Relation.GUEST, "control": False} | rights
+
+
+def _who(user: User) -> dict[str, Any]:
+    return {"id": str(user.uuid), "name": str(user), "affiliation": str(user.affiliation or "")}
+
+
+def _holder(instance: Instance, room: Room) -> str:
+    return str(room.holder.uuid if room.holder else instance.owner.uuid)
+
+
+def pending(instance: Instance) -> QuerySet[AccessRequest]:
+    """What the owner is asked now."""
+    requests = AccessRequest.objects.pending_at(timezone.now()).filter(instance=instance)
+    return requests.select_related("asker", "asker__affiliation").order_by("created_at")
+
+
+def _latest_request(user: User, instance: Instance) -> AccessRequest | None:
+    mine = AccessRequest.objects.filter(instance=instance, asker=user)
+    return mine.select_related("asker", "asker__affiliation").order_by("-created_at").first()
+
+
+def _request(asked: AccessRequest | None) -> dict[str, Any] | None:
+    if asked is None:
+        return None
+    return {
+        "id": str(asked.uuid),
+        "who": _who(asked.asker),
+        "roles": [str(role.label) for role in sorted(asked.asker.roles())],
+        "kind": asked.kind,
+        "state": asked.state,
+        "reason": asked.reason,
+        "minutes": asked.minutes,
+        "control": asked.wants_control,
+        "expires_at": asked.expires_at.isoformat(),
+        "role": asked.role,
+        "until": asked.until.isoformat() if asked.until else None,
+    }
+
+
+def _help(instance: Instance) -> dict[str, Any] | None:
+    called = HelpRequest.objects.filter(instance=instance, closed_at=None).select_related("taken_by").first()
+    if called is None:
+        return None
+    taker = str(called.taken_by) if called.taken_by else ""
+    return {"id": str(called.uuid), "message": called.message, "at": called.created_at.isoformat(), "taken_by": taker}
+
+
+def unread(user: User, instance: Instance) -> int:
+    """Chat messages of others that the person has not seen."""
+    mark = ChatRead.objects.filter(instance=instance, user=user).values_list("upto", flat=True).first() or 0
+    return ChatMessage.objects.filter(instance=instance, pk__gt=mark).exclude(author=user).count()
+
+
+def members_of(instance: Instance) -> Iterable[Member]:
+    """The owner first, then by when they were added."""
+    members = instance.members.select_related("user", "user__affiliation").order_by("created_at", "pk")
+    return sorted(members, key=lambda member: member.role != MemberRole.OWNER)
