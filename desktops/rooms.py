@@ -21,6 +21,7 @@ from desktops.models import (
     Room,
     Which,
 )
+from desktops.rfb import Role
 from experiments.models import User
 from instances.models import Instance, Member, MemberRole
 
@@ -76,7 +77,7 @@ def may_chat(user: User, instance: Instance) -> bool:
 
 def may_draw(standing: access.Standing, room: Room) -> bool:
     """Whether the person may point and draw for the others to see."""
-    return standing.role == access.Role.CONTROL or room.watchers_draw
+    return standing.role is Role.CONTROL or room.watchers_draw
 
 
 def people_at(instance: Instance, room: Room) -> list[dict[str, Any]]:
