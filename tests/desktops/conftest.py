@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any, TypeVar
@@ -62,8 +63,8 @@ class House:
         return await in_database(Instance.objects.get, uuid=self.uuid)
 
 
-@pytest.fixture
-def rows(transactional_db: None) -> tuple[Facility, User]:
+def populated() -> tuple[Facility, User]:
+    """The rows of a house."""
     made = facility()
     gwen = person("gwen")
     Member.objects.create(instance=made.machine, user=gwen, role=MemberRole.GUEST)
@@ -74,15 +75,26 @@ def rows(transactional_db: None) -> tuple[Facility, User]:
 
 
 @pytest.fixture
-async def house(rows: tuple[Facility, User]) -> AsyncIterator[House]:
+def rows(transactional_db: None) -> tuple[Facility, User]:
+    return populated()
+
+
+@asynccontextmanager
+async def furnished(people: Facility, gwen: User) -> AsyncIterator[House]:
+    """The house with its screens on, and the site served."""
     from visa_site.asgi import application  # noqa: PLC0415 - what production serves, once the apps are loaded
 
-    people, gwen = rows
     desktop, console = Machine(password=DESKTOP_SECRET), Machine(password=CONSOLE_SECRET, name=b"console")
     async with listening(desktop), listening(console), serving(application) as port:
         await in_database(_furnish, people.machine, desktop.port, console.port)
         yield House(people, gwen, desktop, console, port)
     await get_channel_layer().flush()
+
+
+@pytest.fixture
+async def house(rows: tuple[Facility, User]) -> AsyncIterator[House]:
+    async with furnished(*rows) as made:
+        yield made
 
 
 def _furnish(machine: Instance, desktop: int, console: int) -> None:
