@@ -1,7 +1,7 @@
 """Does the relay leak? Ten thousand visits and a thousand dead machines, and what is left of them afterwards.
 
-Run: python -m bench.soak [visits] [dead]. The whole site as production serves it, with a SQLite and a Redis of its own, in
-one process with its viewers, so that tasks can be counted; a fifth of the visitors may only watch.
+Run: python -m bench.soak [visits] [dead]. The whole site as production serves it, with a SQLite and a Redis of its own,
+in one process with its viewers, so that tasks can be counted; a fifth of the visitors may only watch.
 """
 
 from __future__ import annotations
@@ -144,9 +144,8 @@ def show(rows: list[tuple[str, Left]]) -> int:
     first, last = rows[0][1], rows[-1][1]
     clean = last.descriptors <= first.descriptors and last.tasks <= first.tasks
     clean = clean and last.memory <= first.memory * MEMORY_LIMIT
-    print(
-        f"  {'nothing is left behind' if clean else 'SOMETHING IS LEFT BEHIND'}: memory {last.memory / first.memory:.3f}"
-    )
+    verdict = "nothing is left behind" if clean else "SOMETHING IS LEFT BEHIND"
+    print(f"  {verdict}: memory {last.memory / first.memory:.3f}")
     return 0 if clean else 1
 
 

@@ -1,5 +1,5 @@
 from django.urls import path
 
-from desktops import views
+from desktops.views import desktop
 
-urlpatterns = [path("<uuid:uuid>/desktop/", views.desktop, name="desktop")]
+urlpatterns = [path("<uuid:uuid>/desktop/", desktop.desktop, name="desktop")]
