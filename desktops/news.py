@@ -14,7 +14,7 @@ from desktops.models import AccessRequest, Connection, Invitation, Pass, Room
 from desktops.signals import came_or_went
 from experiments.models import RoleGrant, User
 from instances.models import Instance, Member, Transition
-from instances.signals import observed, transitioned
+from instances.signals import noticed, observed, transitioned
 
 Event = dict[str, Any]
 """{"type": "instance", "id": UUID, "state": State, "what": what changed}, as the browser gets it."""
@@ -24,6 +24,7 @@ def connect() -> None:
     """Listen to the signals; called once when the app is ready."""
     transitioned.connect(_moved, dispatch_uid="desktops.moved")
     observed.connect(_observed, dispatch_uid="desktops.observed")
+    noticed.connect(_noticed, dispatch_uid="desktops.noticed")
     user_logged_out.connect(_signed_out, dispatch_uid="desktops.signed_out")
     post_save.connect(_person_changed, sender=User, dispatch_uid="desktops.person")
     came_or_went.connect(_came_or_went, dispatch_uid="desktops.presence")
@@ -43,6 +44,10 @@ def _moved(sender: object, instance: Instance, transition: Transition, **rest: o
 
 def _observed(sender: object, instance: Instance, what: str, **rest: object) -> None:
     _tell_members(instance, what)
+
+
+def _noticed(sender: object, user_ids: list[int], **rest: object) -> None:
+    control.tell([control.of_user(pk) for pk in user_ids], {"type": "news", "event": {"type": "notice"}})
 
 
 def _tell_members(instance: Instance, what: str) -> None:

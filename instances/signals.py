@@ -7,3 +7,6 @@ transitioned = Signal()
 
 observed = Signal()
 """Something else that people see changed: a step of the start, readiness, the picture. Arguments: instance, what."""
+
+noticed = Signal()
+"""People were told something, or read it. Argument: user_ids, their row numbers."""

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from instances import pictures
+from instances import notices, pictures
 from instances.drivers import open_host
 from instances.drivers.base import Driver, DriverError, HostUnreachable, Power
 from instances.leases import lease
@@ -264,3 +264,9 @@ def remove_deleted(host_id: int, uuid: str) -> None:
 def thumbnails() -> None:
     """Renew the oldest pictures of running desktops."""
     pictures.renew()
+
+
+@shared_task
+def forget() -> None:
+    """Let go of what nobody looks up any more."""
+    notices.forget()

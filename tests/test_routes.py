@@ -31,6 +31,9 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     # Nobody has taken a picture yet: those who may see the machine are told the same as those who may not.
     "machines/<uuid:uuid>/thumbnail/": ("GET /machines/{m}/thumbnail/", (IN, 404, 404, 404, 404)),
     "machines/<uuid:uuid>/<slug:name>/": ("POST /machines/{m}/reboot/ confirmed=yes", (IN, 404, 403, 302, 302)),
+    "notices/": ("GET /notices/", (IN, 200, 200, 200, 200)),
+    "notices/bell/": ("GET /notices/bell/", (IN, 200, 200, 200, 200)),
+    "notices/read/": ("POST /notices/read/ notice={m}", (IN, 404, 404, 404, 404)),
     "profile/": ("GET /profile/", (IN, 200, 200, 200, 200)),
     "profile/tokens/": ("POST /profile/tokens/ name=x&days=3", (IN, 200, 200, 200, 200)),
     "profile/tokens/<uuid:uuid>/revoke/": ("POST /profile/tokens/{m}/revoke/", (IN, 404, 404, 404, 404)),
@@ -52,7 +55,7 @@ SOCKETS = {"events/", "desktops/<uuid:uuid>/screen/", "desktops/<uuid:uuid>/cons
 """Their tables are with the tests of the desktops."""
 
 CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", "language/"}
-CHANGES |= {"profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
+CHANGES |= {"notices/read/", "profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
 
 
 def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:

@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from instances import inbox
 from visa_site import views
 from visa_site.health import health
 
@@ -8,6 +9,9 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("machines/", include("desktops.urls")),
     path("machines/", include("instances.urls")),
+    path("notices/", inbox.show, name="notices"),
+    path("notices/bell/", inbox.bell, name="notices-bell"),
+    path("notices/read/", inbox.read, name="notices-read"),
     path("profile/", views.profile, name="profile"),
     path("profile/tokens/", views.new_token, name="token-new"),
     path("profile/tokens/<uuid:uuid>/revoke/", views.revoke_token, name="token-revoke"),

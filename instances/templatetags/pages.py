@@ -14,6 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from experiments.models import User
+from instances import notices
+
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
@@ -31,6 +34,12 @@ def icon(name: str, extra: str = "") -> SafeString:
     known = name if name in _icons() else FALLBACK_ICON
     address = f"{static('vendor/icons.svg')}#{known}"
     return format_html('<svg class="icon {}" aria-hidden="true"><use href="{}"></use></svg>', extra, address)
+
+
+@register.inclusion_tag("instances/_bell.html")
+def bell(user: User) -> dict[str, int]:
+    """The bell, with how much the person has not read."""
+    return {"unread": notices.unread(user)}
 
 
 @register.filter

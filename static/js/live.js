@@ -17,10 +17,14 @@ const refresh = (part) => {
         htmx.trigger(part, "changed");
     }
 };
-const everything = () => document.querySelectorAll("[data-machine]").forEach(refresh);
+const everything = () => document.querySelectorAll("[data-machine], [data-hears]").forEach(refresh);
 
 function heard(message) {
     document.dispatchEvent(new CustomEvent("visa:heard", { detail: message }));
+    // data-hears="notice room:<id>": fetched anew when that is said, of anything or of the one with this id
+    const type = CSS.escape(message.type);
+    const ears = `[data-hears~="${type}"], [data-hears~="${type}:${CSS.escape(message.id ?? "")}"]`;
+    document.querySelectorAll(ears).forEach(refresh);
     if (message.type !== "instance") return;
     const parts = document.querySelectorAll(`[data-machine="${CSS.escape(message.id)}"]`);
     parts.forEach(refresh);
@@ -67,4 +71,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
     if (list && before && !list.querySelector("[data-machine]")) location.reload();
 });
 
-if (document.querySelector("[data-machine], [data-live-list]")) listen(heard, there, ended);
+if (document.querySelector("[data-machine], [data-live-list], [data-hears]")) listen(heard, there, ended);

@@ -1,0 +1,128 @@
+"""The one place that tells a person something: a row behind the bell, and a word to the pages that are open.
+
+A notice keeps what happened as a kind and its facts; it becomes a sentence in the language of whoever reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from experiments.models import User
+from instances import signals
+from instances.models import Instance, Notice
+
+KEPT = timedelta(days=90)
+"""How long a notice that was read can be looked up again."""
+
+
+class Kind(StrEnum):
+    SUPPORT_ASKS = "support_asks"
+    SUPPORT_LET_IN = "support_let_in"
+    SUPPORT_REFUSED = "support_refused"
+    SUPPORT_UNANSWERED = "support_unanswered"
+    SUPPORT_ENTERED = "support_entered"
+    SUPPORT_ENDED = "support_ended"
+    SUPPORT_OVER = "support_over"
+    HELP_WANTED = "help_wanted"
+    HELP_COMES = "help_comes"
+    HELP_DONE = "help_done"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """`words` name the facts that fill them; `machine` is always there. `leads_to` is the name of an address.
+
+    `detail` is a fact that somebody wrote, which is shown below the sentence.
+    """
+
+    words: Promise
+    icon: str
+    leads_to: str = "machine"
+    detail: str = ""
+
+
+SENTENCES: dict[Kind, Sentence] = {
+    Kind.SUPPORT_ASKS: Sentence(_("%(who)s of support asks to join “%(machine)s”."), "life-buoy", detail="reason"),
+    Kind.SUPPORT_LET_IN: Sentence(_("%(who)s let you in to “%(machine)s”."), "log-in", "desktop"),
+    Kind.SUPPORT_REFUSED: Sentence(_("%(who)s does not want help on “%(machine)s” now."), "circle-x"),
+    Kind.SUPPORT_UNANSWERED: Sentence(
+        _("%(who)s did not answer. You may ask again to join “%(machine)s”."), "clock", "home"
+    ),
+    Kind.SUPPORT_ENTERED: Sentence(
+        _("%(who)s of support entered “%(machine)s” while you were away."), "life-buoy", detail="reason"
+    ),
+    Kind.SUPPORT_ENDED: Sentence(_("%(who)s ended the support on “%(machine)s”."), "log-out"),
+    Kind.SUPPORT_OVER: Sentence(_("The time of %(who)s on “%(machine)s” is over."), "clock"),
+    Kind.HELP_WANTED: Sentence(_("%(who)s calls for help on “%(machine)s”."), "life-buoy", "home", detail="message"),
+    Kind.HELP_COMES: Sentence(_("%(who)s comes to help on “%(machine)s”."), "life-buoy", "desktop"),
+    Kind.HELP_DONE: Sentence(_("%(who)s closed the call for help on “%(machine)s”."), "check"),
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A notice as it is read."""
+
+    notice: Notice
+
+    @property
+    def _sentence(self) -> Sentence:
+        return SENTENCES[Kind(self.notice.kind)]
+
+    @property
+    def icon(self) -> str:
+        return self._sentence.icon
+
+    @property
+    def text(self) -> str:
+        machine = self.notice.instance.name if self.notice.instance else ""
+        return str(self._sentence.words) % ({"machine": machine} | self.notice.facts)
+
+    @property
+    def detail(self) -> str:
+        return str(self.notice.facts.get(self._sentence.detail, ""))
+
+    @property
+    def url(self) -> str:
+        name = self._sentence.leads_to
+        of_a_machine = self.notice.instance and name in {"machine", "desktop"}
+        return reverse(name, args=[self.notice.instance.uuid] if self.notice.instance and of_a_machine else [])
+
+
+def tell(people: Iterable[User], kind: Kind, instance: Instance | None = None, **facts: str) -> None:
+    """Tell each of these people once, after commit."""
+    ids = sorted({person.pk for person in people})
+    Notice.objects.bulk_create(Notice(user_id=pk, kind=kind, instance=instance, facts=facts) for pk in ids)
+    transaction.on_commit(lambda: signals.noticed.send(Notice, user_ids=ids), robust=True)
+
+
+def of(user: User) -> QuerySet[Notice]:
+    """What the person was told, the latest first."""
+    return Notice.objects.filter(user=user).select_related("instance").order_by("-pk")
+
+
+def unread(user: User) -> int:
+    return Notice.objects.filter(user=user, read_at=None).count()
+
+
+def read(notices: QuerySet[Notice]) -> None:
+    """Mark as read; the person's other pages hear of it."""
+    fresh = notices.filter(read_at=None)
+    ids = sorted(set(fresh.order_by().values_list("user_id", flat=True)))
+    fresh.update(read_at=timezone.now())
+    transaction.on_commit(lambda: signals.noticed.send(Notice, user_ids=ids), robust=True)
+
+
+def forget() -> None:
+    """Delete what was read long ago."""
+    Notice.objects.filter(read_at__lt=timezone.now() - KEPT).delete()
