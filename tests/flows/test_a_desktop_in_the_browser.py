@@ -76,15 +76,47 @@ def at_rest(page: Page) -> bool:
     return _differing(before, picture(page)) < 100
 
 
-def test_mouse_and_keyboard_reach_the_machine(desk: Desk) -> None:
-    # Else the panel, drawn late, would pass for what the click did.
+def at_work(desk: Desk) -> None:
+    """Wait for a whole desktop; else the panel, drawn late, would pass for what a click did."""
     wait_until(lambda: inside(desk.uuid, "pgrep -x tint2"), "the panel", MACHINE_PATIENCE, every=1)
     wait_until(lambda: at_rest(desk.page), "a desktop at rest", MACHINE_PATIENCE)
+
+
+def test_a_right_click_opens_the_menu_and_escape_closes_it(desk: Desk) -> None:
+    at_work(desk)
     canvas = desk.page.locator("canvas")
     assert changes(desk.page, lambda: canvas.click(button="right", position={"x": 640, "y": 420}))
     if PICTURES.is_dir():
         desk.page.screenshot(path=PICTURES / "desktop.png")
     assert changes(desk.page, lambda: desk.page.keyboard.press("Escape"))
+
+
+def test_what_is_typed_is_written_in_the_machine(desk: Desk) -> None:
+    open_terminal(desk)
+    desk.page.keyboard.type("echo written by hand > ~/typed\n")
+    wait_until(lambda: inside(desk.uuid, "cat ~alice/typed") == "written by hand\n", "the typed line as a file", 60)
+    assert inside(desk.uuid, "stat -c %U ~alice/typed").strip() == "alice"
+
+
+def test_clicks_reach_the_machine_where_they_were_made(desk: Desk) -> None:
+    """The terminal reports two presses and releases (xterm's mouse tracking) to a program that writes them down."""
+    desk.page.keyboard.type("stty -icanon -echo; printf '\\033[?1000h'; touch ~/listens; head -c 24 > ~/clicks\n")
+    wait_until(lambda: inside(desk.uuid, "ls ~alice/listens"), "a program that listens for clicks", 60)
+    for x, y in ((560, 380), (740, 450)):
+        desk.page.locator("canvas").click(position={"x": x, "y": y})
+    wait_until(lambda: len(inside(desk.uuid, "cat ~alice/clicks")) == 24, "two clicks as a file", 60)
+    reports = inside(desk.uuid, "cat ~alice/clicks").split("\033[M")[1:]
+    assert [report[0] for report in reports] == [" ", "#", " ", "#"]  # left button down, and up again
+    (left, upper), (right, lower) = ((ord(report[1]), ord(report[2])) for report in reports[::2])
+    assert left < right
+    assert upper < lower
+
+
+def open_terminal(desk: Desk) -> None:
+    at_work(desk)
+    assert changes(desk.page, lambda: desk.page.keyboard.press("Control+Alt+t"), at_least=20_000)
+    wait_until(lambda: inside(desk.uuid, "pgrep -u alice -x bash"), "a shell in a terminal", 60)
+    wait_until(lambda: at_rest(desk.page), "a terminal at rest", 60)
 
 
 def inside(uuid: str, command: str) -> str:
