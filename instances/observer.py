@@ -15,8 +15,8 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone, translation
-from django.utils.translation import gettext as _
+from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from instances import screen, tasks
 from instances.drivers.base import DomainStatus
@@ -41,7 +41,7 @@ PROBE_SECONDS = 4.0
 def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> None:
     """Make the rows of one host agree with a full look at it that began at `now`."""
     seen = {status.uuid: status for status in statuses}
-    mine = Instance.objects.filter(host=host).select_related("owner")
+    mine = Instance.objects.filter(host=host)
     for instance in mine.filter(state__in=LIVE):
         status = seen.pop(instance.uuid, None)
         if status is None:
@@ -92,8 +92,7 @@ def _make(instance: Instance, move: Move) -> None:
     if move.to == State.STARTING:
         facts = {"attempt": instance.attempt + 1, "booted_at": timezone.now()}
     try:
-        with translation.override(instance.owner.language or None):
-            instance.transition(move.to, reason=_sentence(move.cause), **facts)
+        instance.transition(move.to, reason=_sentence(move.cause), **facts)
     except (Superseded, IllegalTransition):
         log.info("%s moved on before the observation was written", instance.uuid)
 
@@ -130,12 +129,11 @@ def _have_removed(host_id: int, uuid: str) -> None:
 def lost_contact(host: Host, problem: str) -> None:
     """The host did not answer twice: say so on it and on its running machines."""
     Host.objects.filter(pk=host.pk).update(problem=problem)
-    for instance in Instance.objects.filter(host=host, state=State.ACTIVE).select_related("owner"):
-        with translation.override(instance.owner.language or None):
-            try:
-                instance.transition(State.UNREACHABLE, reason=_("Its host does not answer. We keep trying."))
-            except Superseded:
-                continue
+    for instance in Instance.objects.filter(host=host, state=State.ACTIVE):
+        try:
+            instance.transition(State.UNREACHABLE, reason=_("Its host does not answer. We keep trying."))
+        except Superseded:
+            continue
 
 
 def rebooted(uuid: UUID, at: datetime) -> None:

@@ -23,6 +23,7 @@ from instances.keyboards import KEYBOARDS
 from instances.models import Flavour, Image, Instance, Member, MemberRole, Plan, Transition
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN
+from instances.sentences import told
 from instances.states import State
 
 MAX_EXPERIMENTS = 50
@@ -79,6 +80,7 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     image = ImageSerializer(source="plan.image", read_only=True)
     flavour = FlavourSerializer(source="plan.flavour", read_only=True)
     experiments = ExperimentSerializer(many=True, read_only=True)
+    problem = serializers.SerializerMethodField()
     steps = serializers.SerializerMethodField()
 
     class Meta:
@@ -90,6 +92,9 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
             *("created_at", "last_used_at", "expires_at", "deleted_at"),
         ]
         read_only_fields = fields
+
+    def get_problem(self, instance: Instance) -> str:
+        return told(instance.problem)
 
     def get_jupyter_ready(self, instance: Instance) -> bool:
         return instance.state == State.ACTIVE and instance.jupyter_ready_at is not None
@@ -184,12 +189,16 @@ class TransitionSerializer(serializers.ModelSerializer[Transition]):
     """One move from state to state. `by` is empty where a worker or the host made it so."""
 
     by = serializers.CharField(source="by.__str__", default="", read_only=True)
+    reason = serializers.SerializerMethodField()
     said = serializers.SerializerMethodField(help_text=_("The move in plain words."))
 
     class Meta:
         model = Transition
         fields = ["at", "origin", "to", "by", "reason", "said"]
         read_only_fields = fields
+
+    def get_reason(self, transition: Transition) -> str:
+        return told(transition.reason)
 
     def get_said(self, transition: Transition) -> str:
         return str(said(transition))

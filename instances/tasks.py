@@ -9,8 +9,8 @@ from datetime import timedelta
 from celery import shared_task
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone, translation
-from django.utils.translation import gettext as _
+from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from instances import notices, pictures
 from instances.drivers import open_host
@@ -50,23 +50,22 @@ def advance(instance_id: int) -> None:
 
 
 def _work(instance: Instance) -> None:
-    with translation.override(instance.owner.language or None):
-        try:
-            with closing(_open(instance)) as driver:
-                WORK[State(instance.state)](driver, instance)
-        except (Superseded, IllegalTransition):
-            log.info("%s was moved by somebody else meanwhile", instance.uuid)
-        except HostUnreachable as error:
+    try:
+        with closing(_open(instance)) as driver:
+            WORK[State(instance.state)](driver, instance)
+    except (Superseded, IllegalTransition):
+        log.info("%s was moved by somebody else meanwhile", instance.uuid)
+    except HostUnreachable as error:
+        _wait(instance, str(error))
+    except DriverError as error:
+        log.warning("%s: %s", instance.uuid, error)
+        if error.permanent:
+            fail(instance, str(error))
+        else:
             _wait(instance, str(error))
-        except DriverError as error:
-            log.warning("%s: %s", instance.uuid, error)
-            if error.permanent:
-                fail(instance, str(error))
-            else:
-                _wait(instance, str(error))
-        except Exception:  # the one place where an unknown fault becomes ERROR
-            log.exception("%s: unexpected fault while %s", instance.uuid, instance.state)
-            fail(instance, _("Something unexpected happened. Try again; if it happens again, tell your local contact."))
+    except Exception:  # the one place where an unknown fault becomes ERROR
+        log.exception("%s: unexpected fault while %s", instance.uuid, instance.state)
+        fail(instance, _("Something unexpected happened. Try again; if it happens again, tell your local contact."))
 
 
 def _open(instance: Instance) -> Driver:
@@ -205,10 +204,9 @@ def _end_the_wait(instance_id: int) -> None:
     with lease(instance_id) as mine:
         if not mine:
             return
-        instance = Instance.objects.select_related("owner", "host").get(pk=instance_id)
+        instance = Instance.objects.select_related("host").get(pk=instance_id)
         if instance.state in WORKING and instance.deadline_at and instance.deadline_at < timezone.now():
-            with translation.override(instance.owner.language or None):
-                fail(instance, instance.problem or _overdue(State(instance.state)))
+            fail(instance, instance.problem or _overdue(State(instance.state)))
 
 
 def _overdue(state: State) -> str:
@@ -235,7 +233,7 @@ def check_host(host_id: int) -> None:
 
 def _for_staff(error: DriverError) -> str:
     """The sentence, and what libvirt said: who adds a host needs the cause, which owners are spared."""
-    return f"{error} ({error.__cause__})" if error.__cause__ else str(error)
+    return f"{error}\n({error.__cause__})" if error.__cause__ else str(error)
 
 
 def write_capacity(host: Host, driver: Driver) -> None:

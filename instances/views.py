@@ -27,6 +27,7 @@ from instances.models import Flavour, FlavourLimit, Host, Image, Instance, Membe
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN, InstanceQuerySet
 from instances.placement import Need
+from instances.sentences import told
 from instances.states import State
 
 PAST_ON_A_PAGE = 25
@@ -113,7 +114,7 @@ def status(request: HttpRequest, uuid: UUID) -> JsonResponse:
             "word": str(shown.look.word),
             "ready": shown.instance.ready,
             "working": shown.working,
-            "problem": shown.instance.problem,
+            "problem": told(shown.instance.problem),
             "step": str(step.label) if step else "",
             "console": shown.instance.console_port is not None,
         }

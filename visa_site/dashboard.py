@@ -18,6 +18,7 @@ from instances.admin.hosts import condition
 from instances.admin.machines import needs_a_hand
 from instances.cards import look_of
 from instances.models import Host, Image, Instance, Plan, Stray, Visibility
+from instances.sentences import told
 from instances.states import HOLDS_CPU, LIVE, WORKING, State
 
 SHOWN = 12
@@ -85,7 +86,7 @@ def _hosts_in_trouble(hosts: list[Host]) -> list[Trouble]:
         key, words = condition(host)
         if key in {"problem", "unseen"}:
             since = timesince(host.seen_at) if host.seen_at else ""
-            why = host.problem or _("The observer has not seen it within two minutes.")
+            why = told(host.problem) or _("The observer has not seen it within two minutes.")
             found.append(Trouble("bad", _("Host %(name)s: %(words)s") % {"name": host, "words": words.lower()}, why,
                                  since, reverse("admin:instances_host_change", args=[host.pk])))  # fmt: skip
     return found
@@ -97,7 +98,7 @@ def _machines_in_trouble(machines: Any) -> list[Trouble]:
         Trouble(
             "bad" if machine.state == State.ERROR else "warn",
             f"{machine} · {machine.owner} · {look_of(machine).word}",
-            machine.problem or _("It takes longer than it may."),
+            told(machine.problem) or _("It takes longer than it may."),
             timesince(machine.state_since),
             reverse("admin:instances_instance_change", args=[machine.pk]),
         )

@@ -20,6 +20,7 @@ from unfold.decorators import action, display
 from instances import tasks
 from instances.admin.looking import ReadOnly
 from instances.models import Host, Stray
+from instances.sentences import told
 from instances.states import LIVE
 
 HOW_TO_REACH = {"uri", "virtualisation", "pool_name", "pool_path", "network_name", "network_cidr", "blocked_networks"}
@@ -44,7 +45,7 @@ def condition(host: Host) -> tuple[str, str]:
 class HostAdmin(ModelAdmin):
     """Staff decide how a host is used; what it has, the observer writes."""
 
-    list_display = ["name", "how", "machines", "cpus", "memory", "disk", "seen", "problem"]
+    list_display = ["name", "how", "machines", "cpus", "memory", "disk", "seen", "trouble"]
     list_filter = ["enabled"]
     search_fields = ["name", "uri"]
     actions = ["drain", "take"]
@@ -54,7 +55,7 @@ class HostAdmin(ModelAdmin):
         (None, {"fields": ["name", "uri", "enabled", "virtualisation"]}),
         (
             gettext_lazy("What the host said last"),
-            {"fields": ["in_words", "problem", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib")]},
+            {"fields": ["in_words", "trouble", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib")]},
         ),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
             ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
@@ -63,7 +64,7 @@ class HostAdmin(ModelAdmin):
             "cpu_overcommit", "memory_reserved_mib", "disk_overcommit",
         ]}),
     ]  # fmt: skip
-    readonly_fields = ["in_words", "seen", "found", "cpus", "memory_mib", "disk_gib", "disk_free_gib", "problem"]
+    readonly_fields = ["in_words", "seen", "found", "cpus", "memory_mib", "disk_gib", "disk_free_gib", "trouble"]
 
     class Media:
         js = ["admin/host-check.js"]
@@ -136,6 +137,10 @@ class HostAdmin(ModelAdmin):
     @display(description=gettext_lazy("condition"))
     def in_words(self, host: Host) -> str:
         return condition(host)[1]
+
+    @display(description=gettext_lazy("problem"))
+    def trouble(self, host: Host) -> str:
+        return told(host.problem) or "–"
 
     @display(description=gettext_lazy("last seen"), ordering="seen_at")
     def seen(self, host: Host) -> str:

@@ -27,6 +27,7 @@ from instances import actions
 from instances.admin.looking import ReadOnly
 from instances.cards import LOOKS, look_of
 from instances.models import Instance, Member, Transition
+from instances.sentences import told
 from instances.states import HOLDS_CPU, LIVE, TRANSITIONS, WORKING, State
 
 TONES = {"good": "success", "busy": "info", "warn": "warning", "bad": "danger", "rest": "default"}
@@ -83,7 +84,7 @@ class MemberInline(ReadOnly, TabularInline):
 class TransitionInline(ReadOnly, TabularInline):
     model = Transition
     extra = 0
-    fields = readonly_fields = ["at", "origin", "to", "by", "reason"]
+    fields = readonly_fields = ["at", "origin", "to", "by", "why"]
     ordering = ["-at", "-pk"]
     per_page = 25
     tab = True
@@ -93,13 +94,17 @@ class TransitionInline(ReadOnly, TabularInline):
         rows: QuerySet[Transition] = super().get_queryset(request)
         return rows.select_related("by")
 
+    @display(description=gettext_lazy("why"))
+    def why(self, transition: Transition) -> str:
+        return told(transition.reason)
+
 
 @admin.register(Instance)
 class InstanceAdmin(ModelAdmin):
     """Nothing here is written by hand: every change is asked of `actions`, as from the owner's pages."""
 
     inlines = [TransitionInline, MemberInline]
-    list_display = ["name", "look", "owner", "host", "image", "size", "since", "problem"]
+    list_display = ["name", "look", "owner", "host", "image", "size", "since", "trouble"]
     list_filter = [
         QuestionFilter,
         ("host", RelatedDropdownFilter),
@@ -118,7 +123,7 @@ class InstanceAdmin(ModelAdmin):
     actions = ["start_all", "stop_all", "reboot_all", "retry_all"]
     actions_submit_line = ["start", "retry", "stop", "reboot"]
     fieldsets = [
-        (None, {"fields": ["name", "in_words", "problem", "owner", "experiments_shown", "comments"]}),
+        (None, {"fields": ["name", "in_words", "trouble", "owner", "experiments_shown", "comments"]}),
         (gettext_lazy("Size"), {"fields": [
             "image", ("vcpus", "memory_mib", "disk_gib"), ("screen_width", "screen_height", "keyboard"),
         ]}),
@@ -233,6 +238,10 @@ class InstanceAdmin(ModelAdmin):
     def in_words(self, instance: Instance) -> str:
         return str(look_of(instance).word)
 
+    @display(description=gettext_lazy("problem"))
+    def trouble(self, instance: Instance) -> str:
+        return told(instance.problem) or "–"
+
     @display(description=gettext_lazy("in this state for"), ordering="state_since")
     def since(self, instance: Instance) -> str:
         return timesince(instance.state_since)
@@ -270,7 +279,7 @@ def _ask_each(request: HttpRequest, machines: Iterable[Instance], ask: Callable[
 class TransitionAdmin(ReadOnly, ModelAdmin):
     """Everything that happened, newest first."""
 
-    list_display = ["at", "instance", "origin_shown", "to_shown", "by", "reason"]
+    list_display = ["at", "instance", "origin_shown", "to_shown", "by", "why"]
     list_filter = [("by", AutocompleteSelectFilter)]
     list_filter_submit = True
     list_select_related = ["instance", "by"]
@@ -287,6 +296,10 @@ class TransitionAdmin(ReadOnly, ModelAdmin):
     @display(description=gettext_lazy("to"))
     def to_shown(self, transition: Transition) -> str:
         return _word(transition.to)
+
+    @display(description=gettext_lazy("why"))
+    def why(self, transition: Transition) -> str:
+        return told(transition.reason)
 
 
 def _word(state: str) -> str:

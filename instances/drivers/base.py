@@ -15,14 +15,20 @@ from typing import Protocol
 from uuid import UUID
 
 
-class DriverError(Exception):
-    """A host refused or failed. The message is a sentence that the machine's owner may read.
+def gettext_noop(sentence: str) -> str:
+    """Mark a sentence for translators, whose tools look for this name; it is translated where somebody reads it."""
+    return sentence
 
-    `permanent` says that trying again cannot help (a broken image, a flavour larger than the host).
+
+class DriverError(Exception):
+    """A host refused or failed. The message is a sentence that the machine's owner may read, marked for translation.
+
+    Values would hide a sentence from its translation: they stand as `detail` on a line below it, as a further sentence
+    may. `permanent` says that trying again cannot help (a broken image, a flavour larger than the host).
     """
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, sentence: str, detail: str = "", *, permanent: bool = False) -> None:
+        super().__init__(f"{sentence}\n{detail}" if detail else sentence)
         self.permanent = permanent
 
 

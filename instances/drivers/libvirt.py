@@ -38,6 +38,7 @@ from instances.drivers.base import (
     Power,
     Virtualisation,
 )
+from instances.drivers.base import gettext_noop as _
 from instances.drivers.seed import seed_iso
 
 log = logging.getLogger(__name__)
@@ -83,14 +84,14 @@ _BROKEN_WAY = {libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR, lib
 
 # What libvirt's text tells about a cause that an owner can understand.
 _CAUSES = {
-    "No space left on device": "The host's disk is full.",
-    "Cannot allocate memory": "The host has no memory left.",
-    "cannot set up guest memory": "The host has no memory left.",
-    "is already in use by interface": "The range chosen for machines' addresses is already in use there.",
+    "No space left on device": _("The host's disk is full."),
+    "Cannot allocate memory": _("The host has no memory left."),
+    "cannot set up guest memory": _("The host has no memory left."),
+    "is already in use by interface": _("The range chosen for machines' addresses is already in use there."),
 }
 
 
-_SILENT = "The host that runs this machine does not answer at the moment."
+_SILENT = _("The host that runs this machine does not answer at the moment.")
 
 
 class _Loop:
@@ -132,7 +133,7 @@ def _translated(error: libvirt.libvirtError, sentence: str) -> DriverError:
         return HostUnreachable(_SILENT)
     text = str(error)
     cause = next((cause for part, cause in _CAUSES.items() if part in text), "")
-    return DriverError(f"{sentence} {cause}".strip())
+    return DriverError(sentence, cause)
 
 
 @contextmanager
@@ -204,7 +205,7 @@ class LibvirtDriver:
     # What is ours on the host
 
     def prepare(self) -> None:
-        with _explained("The host could not be prepared for machines."):
+        with _explained(_("The host could not be prepared for machines.")):
             try:
                 self._prepare_all()
             except libvirt.libvirtError as error:
@@ -242,7 +243,7 @@ class LibvirtDriver:
     def _network_facts(self, network: libvirt.virNetwork) -> networks.NetworkFacts:
         facts = networks.read_network(network.XMLDesc())
         if facts is None:
-            raise DriverError(f"The network {network.name()} on the host gives no IPv4 addresses.", permanent=True)
+            raise DriverError(_("The network on the host gives no IPv4 addresses."), network.name(), permanent=True)
         return facts
 
     def _prepare_filter(self, network: networks.NetworkFacts) -> None:
@@ -254,7 +255,7 @@ class LibvirtDriver:
             wanted = networks.filter_xml(name, network, self.spec.blocked_networks, uuid)
         except ValueError as error:
             blocked = ", ".join(self.spec.blocked_networks)
-            raise DriverError(f"The blocked networks ({blocked}) are not all networks.", permanent=True) from error
+            raise DriverError(_("The blocked networks are not all networks."), blocked, permanent=True) from error
         if existing is None or not networks.same_filter(existing.XMLDesc(), wanted):
             _if_supported(host.nwfilterDefineXML, wanted)
 
@@ -280,7 +281,7 @@ class LibvirtDriver:
 
         So a copy that was broken off is not a qcow2 file, is never taken for whole, and is simply sent again.
         """
-        with _explained("The image could not be copied to the host."):
+        with _explained(_("The image could not be copied to the host.")):
             volume = self._volume(storage.base_name(base))
             if volume is not None and self._is_whole(volume):
                 return
@@ -318,7 +319,7 @@ class LibvirtDriver:
             while read(1 << 20):  # what a host without uploads did not ask for
                 continue
         if digest.hexdigest() != base.sha256:
-            raise DriverError("The image changed while it was being copied to the host.", permanent=True)
+            raise DriverError(_("The image changed while it was being copied to the host."), permanent=True)
         self._upload(volume, lambda _wanted: storage.MAGIC, 0, len(storage.MAGIC))
 
     def _upload(self, volume: libvirt.virStorageVol, read: Callable[[int], bytes], offset: int, length: int) -> None:
@@ -351,7 +352,7 @@ class LibvirtDriver:
         """Our domain of that UUID. Raises a permanent DriverError when it is another deployment's, or nobody's."""
         domain = _unless(libvirt.VIR_ERR_NO_DOMAIN, self._host().lookupByUUID, uuid.bytes)
         if domain is not None and not self._is_ours(domain):
-            raise DriverError("The host has a machine of this number that is not VISA's own.", permanent=True)
+            raise DriverError(_("The host has a machine of this number that is not VISA's own."), permanent=True)
         return domain
 
     def _owned(self, domain: libvirt.virDomain) -> domains.Owned | None:
@@ -367,14 +368,14 @@ class LibvirtDriver:
     def _require(self, uuid: UUID) -> libvirt.virDomain:
         domain = self._find(uuid)
         if domain is None:
-            raise DriverError("The machine no longer exists on its host.", permanent=True)
+            raise DriverError(_("The machine no longer exists on its host."), permanent=True)
         return domain
 
     def create(self, spec: InstanceSpec, step: Callable[[str], None] | None = None) -> None:
         if spec.base.virtual_size_gib > spec.disk_gib:
-            size = f"{spec.base.virtual_size_gib} GiB"
-            raise DriverError(f"The image needs a disk of {size}, more than this size of machine has.", permanent=True)
-        with _explained("The machine could not be built on its host."):
+            sentence = _("The image needs a larger disk than this size of machine has.")
+            raise DriverError(sentence, f"{spec.base.virtual_size_gib} GiB", permanent=True)
+        with _explained(_("The machine could not be built on its host.")):
             if self._is_built(spec):
                 return
             try:
@@ -445,10 +446,10 @@ class LibvirtDriver:
                 return facts.reserved[mac]
             address = wanted or networks.free_address(facts, mac)
             if address is None:
-                raise DriverError("The host's network has no address left for another machine.")
+                raise DriverError(_("The host's network has no address left for another machine."))
             # Refused where another worker took the address, or made this very reservation, a moment ago.
             self._update_network(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, mac, address)
-        raise DriverError("The machine's address on the host's network is taken by another.")
+        raise DriverError(_("The machine's address on the host's network is taken by another."))
 
     def _update_network(self, network: libvirt.virNetwork, command: int, mac: str, address: str) -> None:
         flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
@@ -469,8 +470,8 @@ class LibvirtDriver:
         works = self._kvm_works()
         platform = domains.platform_of(self._host().getCapabilities(), self.spec.virtualisation, kvm_works=works)
         if platform is None:
-            wanted = self.spec.virtualisation.value
-            raise DriverError(f"The host cannot run machines with {wanted} virtualisation.", permanent=True)
+            sentence = _("The host cannot run machines with the virtualisation that was chosen for it.")
+            raise DriverError(sentence, self.spec.virtualisation.value, permanent=True)
         return platform
 
     def _kvm_works(self) -> bool:
@@ -494,7 +495,7 @@ class LibvirtDriver:
             log.warning("Parts of machine %s may stay behind on %r: %s", uuid, self.spec.uri, error)
 
     def start(self, uuid: UUID) -> None:
-        with _explained("The machine could not be started."):
+        with _explained(_("The machine could not be started.")):
             domain = self._require(uuid)
             if domain.isActive():
                 if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
@@ -513,7 +514,7 @@ class LibvirtDriver:
                 raise
 
     def stop(self, uuid: UUID, *, force: bool = False) -> None:
-        with _explained("The machine could not be stopped."):
+        with _explained(_("The machine could not be stopped.")):
             domain = self._require(uuid)
             if not domain.isActive():
                 return
@@ -528,7 +529,7 @@ class LibvirtDriver:
             plainly()
 
     def reboot(self, uuid: UUID, *, force: bool = False) -> None:
-        with _explained("The machine could not be restarted."):
+        with _explained(_("The machine could not be restarted.")):
             domain = self._require(uuid)
             if not domain.isActive():
                 self.start(uuid)
@@ -538,15 +539,15 @@ class LibvirtDriver:
                 domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 
     def hibernate(self, uuid: UUID) -> None:
-        with _explained("The machine's memory could not be saved."):
+        with _explained(_("The machine's memory could not be saved.")):
             domain = self._require(uuid)
             if domain.isActive():
                 self._unless_already(False, domain, domain.managedSave, 0)
             elif not domain.hasManagedSaveImage(0):
-                raise DriverError("The machine is switched off, so there is nothing to save.", permanent=True)
+                raise DriverError(_("The machine is switched off, so there is nothing to save."), permanent=True)
 
     def destroy(self, uuid: UUID) -> None:
-        with _explained("The machine could not be removed from its host."):
+        with _explained(_("The machine could not be removed from its host.")):
             domain = self._find(uuid)
             if domain is not None:
                 self._undefine(domain)
@@ -569,7 +570,7 @@ class LibvirtDriver:
     # Looking
 
     def observe(self) -> list[DomainStatus]:
-        with _explained("The host could not be looked at."):
+        with _explained(_("The host could not be looked at.")):
             host = self._host()
             hibernated = {found.UUID() for found in host.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)}
             leases = self._leases()
@@ -610,7 +611,7 @@ class LibvirtDriver:
         return found
 
     def leftovers(self) -> list[str]:
-        with _explained("The host's disks could not be listed."):
+        with _explained(_("The host's disks could not be listed.")):
             machines = {UUID(bytes=domain.UUID()) for domain in self._host().listAllDomains()}
             names = [volume.name() for volume in self._pool().listAllVolumes()]
             return sorted(
@@ -618,7 +619,7 @@ class LibvirtDriver:
             )
 
     def capacity(self) -> Capacity:
-        with _explained("The host could not be measured."):
+        with _explained(_("The host could not be measured.")):
             host = self._host()
             pool = self._prepare_pool()
             # A refresh is refused while a copy to the pool is under way; the figures are then a little old.
@@ -652,7 +653,7 @@ class LibvirtDriver:
         wait = _FIRST_RETRY_S
         while not stop.is_set():
             try:
-                with _explained("The host's events were lost."), _Watch(self) as watch:
+                with _explained(_("The host's events were lost.")), _Watch(self) as watch:
                     wait = _FIRST_RETRY_S
                     callback(None)
                     watch.run(callback, stop)

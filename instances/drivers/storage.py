@@ -14,6 +14,7 @@ from lxml import etree
 from lxml.builder import E
 
 from instances.drivers.base import BaseImage, DriverError
+from instances.drivers.base import gettext_noop as _
 
 GIB = 1024**3
 # The first bytes of a qcow2 file (QEMU, docs/interop/qcow2.txt).
@@ -90,15 +91,14 @@ def check_image(base: BaseImage) -> None:
         with path.open("rb") as image:
             magic = image.read(len(MAGIC))
     except OSError as error:
-        raise DriverError(f"The image {path.name} cannot be read where VISA runs.", permanent=True) from error
+        raise DriverError(_("The image's file cannot be read where VISA runs."), path.name, permanent=True) from error
     if magic != MAGIC:
-        raise DriverError(f"The image {path.name} is not a qcow2 file.", permanent=True)
+        raise DriverError(_("The image is not a qcow2 file."), path.name, permanent=True)
     _refuse_dangerous(path.name, _describe(path), base.virtual_size_gib)
     with path.open("rb") as image:
         if hashlib.file_digest(image, "sha256").hexdigest() != base.sha256:
-            raise DriverError(
-                f"The image {path.name} is not the file that was registered: its checksum differs.", permanent=True
-            )
+            sentence = _("The image is not the file that was registered: its checksum differs.")
+            raise DriverError(sentence, path.name, permanent=True)
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -108,21 +108,21 @@ def _describe(path: Path) -> dict[str, Any]:
         )
         described: dict[str, Any] = json.loads(answer.stdout)
     except FileNotFoundError as error:
-        raise DriverError("qemu-img is missing where VISA's workers run: install qemu-utils.") from error
+        raise DriverError(_("qemu-img is missing where VISA's workers run: install qemu-utils.")) from error
     except (subprocess.SubprocessError, ValueError) as error:
-        raise DriverError(f"The image {path.name} is not a sound qcow2 file.", permanent=True) from error
+        raise DriverError(_("The image is not a sound qcow2 file."), path.name, permanent=True) from error
     return described
 
 
 def _refuse_dangerous(name: str, described: dict[str, Any], virtual_size_gib: int) -> None:
     extra = described.get("format-specific", {}).get("data", {})
     faults = {
-        "is built on another file (a backing file)": "backing-filename" in described,
-        "keeps its data in another file": "data-file" in extra,
-        "is encrypted": bool(described.get("encrypted")),
-        f"is larger than the {virtual_size_gib} GiB it was registered with": described["virtual-size"]
+        _("The image is built on another file (a backing file), so it is not used."): "backing-filename" in described,
+        _("The image keeps its data in another file, so it is not used."): "data-file" in extra,
+        _("The image is encrypted, so it is not used."): bool(described.get("encrypted")),
+        _("The image is larger than it was registered, so it is not used."): described["virtual-size"]
         > virtual_size_gib * GIB,
     }
     for fault, present in faults.items():
         if present:
-            raise DriverError(f"The image {name} {fault}, so it is not used.", permanent=True)
+            raise DriverError(fault, name, permanent=True)

@@ -16,8 +16,10 @@ from django.utils.translation import ngettext
 
 from experiments.models import User
 from instances import notices
+from instances.sentences import told
 
 register = template.Library()
+register.filter("told", told)
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 FALLBACK_ICON = "monitor"
