@@ -86,7 +86,8 @@ class Told:
     @property
     def text(self) -> str:
         machine = self.notice.instance.name if self.notice.instance else ""
-        return str(self._sentence.words) % ({"machine": machine} | self.notice.facts)
+        facts: dict[str, object] = {"machine": machine, **self.notice.facts}
+        return str(self._sentence.words) % facts
 
     @property
     def detail(self) -> str:
