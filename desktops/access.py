@@ -6,6 +6,7 @@ they may be at the screen, what they may do there, and until when.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
+from django.db.models import F, prefetch_related_objects
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -108,21 +110,45 @@ def signed_in(session_key: str | None) -> User | None:
 
 def relation_of(user: User, instance: Instance) -> Relation | None:
     """What somebody is to a machine; None is a stranger. Membership goes before support, support before a link."""
-    if instance.owner_id == user.pk:
-        return Relation.OWNER
-    member = Member.objects.filter(instance=instance, user=user).first()
-    if member:
-        return Relation(member.role)
-    if Instance.objects.supported_by(user).filter(pk=instance.pk).exists():
-        return Relation.SUPPORT
-    return Relation.PUBLIC if public_pass(user, instance) else None
+    return _relations(user, [instance])[instance.pk]
+
+
+def _relations(user: User, instances: Sequence[Instance]) -> dict[int, Relation | None]:
+    found: dict[int, Relation | None] = {one.pk: None for one in instances}
+    found |= {one.pk: Relation.OWNER for one in instances if one.owner_id == user.pk}
+    for more in (_memberships, _supported, _watched):
+        unknown = [pk for pk, relation in found.items() if relation is None]
+        if unknown:
+            found |= more(user, unknown)
+    return found
+
+
+def _memberships(user: User, machines: list[int]) -> dict[int, Relation]:
+    roles = Member.objects.filter(user=user, instance__in=machines).values_list("instance", "role")
+    return {pk: Relation(role) for pk, role in roles}
+
+
+def _supported(user: User, machines: list[int]) -> dict[int, Relation]:
+    supported = Instance.objects.supported_by(user).filter(pk__in=machines)
+    return dict.fromkeys(supported.values_list("pk", flat=True), Relation.SUPPORT)
+
+
+def _watched(user: User, machines: list[int]) -> dict[int, Relation]:
+    passes = _public_passes(user, machines)
+    allowed = bool(passes) and Policy.current().public_links
+    return {one.invitation.instance_id: Relation.PUBLIC for one in passes} if allowed else {}
 
 
 def public_pass(user: User, instance: Instance) -> Pass | None:
     """The pass of a public link that still lets this person watch, if the facility allows such links."""
-    links = Invitation.objects.valid_at(timezone.now()).filter(instance=instance, public=True)
-    found = Pass.objects.filter(invitation__in=links, user=user, withdrawn_at=None).first()
+    found = next(iter(_public_passes(user, [instance.pk])), None)
     return found if found and Policy.current().public_links else None
+
+
+def _public_passes(user: User, machines: list[int]) -> list[Pass]:
+    links = Invitation.objects.valid_at(timezone.now()).filter(instance__in=machines, public=True)
+    passes = Pass.objects.filter(invitation__in=links, user=user, withdrawn_at=None)
+    return list(passes.select_related("invitation"))
 
 
 def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
@@ -134,13 +160,47 @@ def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
 
 def owner_here(instance: Instance, policy: Policy, now: datetime) -> bool:
     """Whether the owner looks at the screen, or did until a moment ago: a reload is not a departure."""
-    looks = Connection.objects.filter(instance=instance, user=instance.owner_id, which=Which.SCREEN)
-    return looks.present_at(now, policy.grace).exists()
+    return instance.pk in owners_here([instance], policy, now)
+
+
+def owners_here(instances: Iterable[Instance], policy: Policy, now: datetime) -> set[int]:
+    """The machines, by their row numbers, whose owner is there."""
+    looks = Connection.objects.filter(instance__in=instances, user=F("instance__owner"), which=Which.SCREEN)
+    return set(looks.present_at(now, policy.grace).values_list("instance", flat=True))
 
 
 def grant_of(user: User, instance: Instance, now: datetime) -> AccessRequest | None:
     """What lets a supporter in at `now`."""
-    return AccessRequest.objects.granted_at(now).filter(instance=instance, asker=user).order_by("-until").first()
+    return _grants(user, [instance], now).get(instance.pk)
+
+
+def _grants(user: User, instances: Iterable[Instance], now: datetime) -> dict[int, AccessRequest]:
+    granted = AccessRequest.objects.granted_at(now).filter(instance__in=instances, asker=user)
+    return {one.instance_id: one for one in granted.order_by("until")}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the rows say about one person at one machine."""
+
+    relation: Relation | None
+    room: Room
+    grant: AccessRequest | None
+    owner_here: bool
+
+
+def _facts(user: User, instances: Sequence[Instance], policy: Policy) -> dict[int, _Facts]:
+    """In a number of queries that does not depend on how many machines there are."""
+    now = timezone.now()
+    relations = _relations(user, instances)
+    others = [one for one in instances if relations[one.pk] not in {None, Relation.OWNER}]
+    grants = _grants(user, others, now) if others else {}
+    here = owners_here(others, policy, now) if others else set()
+    rooms = {room.instance_id: room for room in Room.objects.filter(instance__in=instances)}
+    return {
+        one.pk: _Facts(relations[one.pk], rooms.get(one.pk) or Room(instance=one), grants.get(one.pk), one.pk in here)
+        for one in instances
+    }
 
 
 def stands(user: User, instance: Instance, *, inside: bool = False) -> Standing | Denied:
@@ -148,18 +208,32 @@ def stands(user: User, instance: Instance, *, inside: bool = False) -> Standing 
 
     `inside` is somebody who is looking already: whether they may stay when the owner leaves is the facility's rule.
     """
-    now, policy = timezone.now(), Policy.current()
-    relation = relation_of(user, instance)
+    policy = Policy.current()
+    return _stands(user, instance, _facts(user, [instance], policy)[instance.pk], policy, inside=inside)
+
+
+def may_see(user: User, instances: Sequence[Instance]) -> set[int]:
+    """The machines, by their row numbers, whose screen the person may see now; in a constant number of queries."""
+    if not instances:
+        return set()
+    policy = Policy.current()
+    facts = _facts(user, instances, policy)
+    prefetch_related_objects([one for one in instances if facts[one.pk].grant], "owner__role_grants")
+    return {
+        one.pk for one in instances if isinstance(_stands(user, one, facts[one.pk], policy, inside=False), Standing)
+    }
+
+
+def _stands(user: User, instance: Instance, facts: _Facts, policy: Policy, *, inside: bool) -> Standing | Denied:
+    relation, room, grant = facts.relation, facts.room, facts.grant
     if relation is None:
         return NOT_FOUND
-    room = Room.of(instance)
     if relation is Relation.OWNER:
         return _muted_by_room(Standing(relation, Role.CONTROL), user, room)
-    grant = grant_of(user, instance, now)
     standing = _by_grant(grant, room) if grant else _by_relation(relation, room)
     if standing is None:
         return ASK_FIRST
-    if not owner_here(instance, policy, now) and not _may_be_alone(standing, grant, instance, room, policy):
+    if not facts.owner_here and not _may_be_alone(standing, grant, instance, room, policy):
         stays = inside and policy.owner_away == OwnerAway.LOCK and relation is not Relation.PUBLIC
         return _mute(standing) if stays else OWNER_AWAY
     return _muted_by_room(standing, user, room)

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from experiments.access import experiments_for
 from experiments.models import Experiment, User
-from instances import actions
+from instances import actions, sight
 from instances.models import Flavour, Image, Instance, Member, Plan, Thumbnail, Transition
 from instances.models.catalogue import PlanQuerySet, plans_for
 from instances.models.instance import InstanceQuerySet
@@ -177,8 +177,10 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     )
     @action(detail=True)
     def thumbnail(self, request: Request, **kwargs: Any) -> HttpResponse:
-        """The last small picture of the screen."""
-        picture = get_object_or_404(Thumbnail, instance=self._find())
+        """The last small picture of the screen, for those who may see the screen now."""
+        instance = self._find()
+        seen = instance if sight.sees(_user(request), instance) else None
+        picture = get_object_or_404(Thumbnail, instance=seen)
         return HttpResponse(
             bytes(picture.webp), content_type="image/webp", headers={"Cache-Control": "private, no-cache"}
         )

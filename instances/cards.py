@@ -95,11 +95,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Card:
-    """One machine as `user` may see and use it."""
+    """One machine as `user` may see and use it. `sees`: they may see its screen now, and so its picture."""
 
     instance: Instance
     user: User
     manages: bool
+    sees: bool = False
     look: Look = field(init=False)
 
     def __post_init__(self) -> None:

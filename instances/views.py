@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -20,7 +20,7 @@ from django.views.decorators.http import condition, require_GET, require_http_me
 
 from experiments.access import experiments_for
 from experiments.models import User
-from instances import actions
+from instances import actions, sight
 from instances.cards import Card, said
 from instances.forms import DEFAULT_SCREEN, SCREENS, MachineForm, NameForm, name_for, suggested_name
 from instances.models import Flavour, FlavourLimit, Host, Image, Instance, Member, Plan, Thumbnail
@@ -63,12 +63,16 @@ def cards_of(user: User) -> list[Card]:
     belongs = Member.objects.filter(user=user).values("instance")
     machines = pictured(Instance.objects.live().filter(pk__in=belongs).with_details())
     recent = machines.order_by(Coalesce("last_used_at", "created_at").desc(), "-pk")
-    return [card_for(user, instance) for instance in recent]
+    return cards_for(user, list(recent))
+
+
+def cards_for(user: User, instances: Sequence[Instance]) -> list[Card]:
+    seen = sight.seen_by(user, instances)
+    return [Card(one, user, actions.may_manage(one, user), one.pk in seen) for one in instances]
 
 
 def card_for(user: User, instance: Instance) -> Card:
-    manages = instance.owner_id == user.pk or actions.may_manage(instance, user)
-    return Card(instance, user, manages)
+    return cards_for(user, [instance])[0]
 
 
 @login_required
@@ -199,20 +203,25 @@ def past(request: HttpRequest) -> HttpResponse:
 
 def _picture_tag(request: HttpRequest, uuid: UUID) -> str | None:
     """The entity tag of the picture, for those who may see it."""
-    if not request.user.is_authenticated:
-        return None
-    seen = Instance.objects.visible_to(person(request)).filter(uuid=uuid)
-    taken = seen.values_list("thumbnail__taken_at", flat=True).first()
-    return f'"{taken.timestamp()}"' if taken else None
+    picture = _picture(request, uuid) if request.user.is_authenticated else None
+    return f'"{picture.taken_at.timestamp()}"' if picture else None
+
+
+def _picture(request: HttpRequest, uuid: UUID) -> Thumbnail | None:
+    """The picture, where the person may see the screen now; its bytes stay in the database until they are read."""
+    pictures = Thumbnail.objects.defer("webp").select_related("instance")
+    found = pictures.filter(instance__uuid=uuid).first()
+    return found if found and sight.sees(person(request), found.instance) else None
 
 
 @login_required
 @require_GET
 @condition(etag_func=_picture_tag)
 def thumbnail(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    """The last picture of the screen, for those who may see the machine."""
-    seen = Instance.objects.visible_to(person(request)).filter(uuid=uuid)
-    picture = get_object_or_404(Thumbnail, instance__in=seen)
+    """The last picture of the screen, for those who may see the screen now."""
+    picture = _picture(request, uuid)
+    if picture is None:
+        raise Http404
     response = HttpResponse(bytes(picture.webp), content_type="image/webp")
     patch_cache_control(response, private=True, no_cache=True)
     return response

@@ -249,6 +249,8 @@ SPECTACULAR_SETTINGS = {
 # What a machine is made of where its plan and its owner do not say otherwise.
 VISA_DEPLOYMENT = env.str("VISA_DEPLOYMENT", default="00000000-0000-0000-0000-000000000001")
 VISA_DEFAULT_QUOTA = env.int("VISA_DEFAULT_QUOTA", default=2)
+# Who may see which screens now: asked where a picture of one would be shown.
+VISA_MAY_SEE = "desktops.access.may_see"
 VISA_IMAGES = Path(env.str("VISA_IMAGES", default=str(VISA_HOME / "images")))
 
 LOGGING = {

@@ -16,6 +16,7 @@ from experiments.models import Experiment, Role, User
 from instances.models import FlavourLimit, Image, Instance, Member, MemberRole, Plan, Thumbnail, Transition, Visibility
 from instances.states import State
 from tests import people
+from tests.desktops.rooms import looks
 from tests.people import Facility
 
 pytestmark = pytest.mark.django_db
@@ -249,10 +250,12 @@ def test_members_are_named_without_their_addresses(facility: Facility) -> None:
     assert "example.org" not in json.dumps(rows)
 
 
-def test_the_picture_of_the_screen_is_given_to_those_who_see_the_machine(facility: Facility) -> None:
+def test_the_picture_of_the_screen_is_given_to_those_who_may_see_the_screen(facility: Facility) -> None:
     url = f"{API}{facility.machine.uuid}/thumbnail/"
     assert client(facility.alice).get(url).status_code == 404
     Thumbnail.objects.create(instance=facility.machine, webp=b"RIFF-picture")
+    assert client(facility.bob).get(url).status_code == 404
+    looks(facility.alice, facility.machine)
     shown = client(facility.bob).get(url)
     assert (shown.content, shown["Content-Type"]) == (b"RIFF-picture", "image/webp")
     assert "private" in shown["Cache-Control"]
