@@ -166,7 +166,7 @@ def delete(instance: Instance, by: User) -> None:
 
 def rename(instance: Instance, by: User, name: str, comments: str) -> None:
     """Change what the owner calls the machine and notes about it."""
-    _check_manager(instance, by)
+    check_manager(instance, by)
     Instance.objects.filter(pk=instance.pk).update(name=name, comments=comments)
     instance.name, instance.comments = name, comments
     instance.tell("name")
@@ -177,13 +177,14 @@ def may_manage(instance: Instance, user: User) -> bool:
     return instance.owner_id == user.pk or user.has_role(Role.ADMIN)
 
 
-def _check_manager(instance: Instance, by: User) -> None:
+def check_manager(instance: Instance, by: User) -> None:
+    """Raises NotAllowed for who may not manage the machine."""
     if not may_manage(instance, by):
         raise NotAllowed(_("Only the owner of this machine may do that."))
 
 
 def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_attempt: bool = False) -> None:
-    _check_manager(instance, by)
+    check_manager(instance, by)
     if instance.state in done:
         return
     attempt = instance.attempt + 1 if another_attempt else instance.attempt
@@ -191,12 +192,18 @@ def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_a
         with transaction.atomic():
             if to == State.STARTING:
                 _claim_again(instance)
-            instance.transition(to, by=by, attempt=attempt)
+            instance.transition(to, by=by, only_if=_still_manages(by), attempt=attempt)
             tasks.ring(instance.pk)
     except (IllegalTransition, Superseded) as error:
         instance.refresh_from_db()
+        check_manager(instance, by)
         if instance.state not in done:
             raise Refused(_why_not(instance)) from error
+
+
+def _still_manages(by: User) -> Q:
+    """Holds in the moment of the change: the machine may have been handed to somebody else just before."""
+    return Q() if by.has_role(Role.ADMIN) else Q(owner=by)
 
 
 def _claim_again(instance: Instance) -> None:

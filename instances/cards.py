@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from experiments.models import User
-from instances.models import Instance, Transition
+from instances.models import Instance, MemberChange, Transition
 from instances.states import TRANSITIONS, WORKING, State
 
 Words = str | Promise
@@ -67,6 +67,25 @@ HISTORY: dict[str, Words] = {
     State.DELETING: gettext_lazy("Deletion asked for"),
     State.DELETED: gettext_lazy("Deleted"),
 }
+
+
+MEMBERS: dict[str, Words] = {
+    MemberChange.Act.ADDED: gettext_lazy("%(who)s was added: %(role)s"),
+    MemberChange.Act.JOINED: gettext_lazy("%(who)s came by a link: %(role)s"),
+    MemberChange.Act.ROLE: gettext_lazy("%(who)s from now on: %(role)s"),
+    MemberChange.Act.REMOVED: gettext_lazy("%(who)s was removed"),
+    MemberChange.Act.LEFT: gettext_lazy("%(who)s left"),
+    MemberChange.Act.OWNER: gettext_lazy("Handed over to %(who)s"),
+}
+
+
+class Event(NamedTuple):
+    """A line of the machine's history."""
+
+    said: Words
+    by: User | None
+    at: datetime
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,3 +264,18 @@ def said(transition: Transition) -> Words:
     """A row of the history in plain words."""
     asked = transition.to == State.STARTING and transition.origin != State.BUILDING
     return _("Start asked for") if asked else HISTORY.get(transition.to, transition.to)
+
+
+def happened(instance: Instance, most: int) -> list[Event]:
+    """What happened to the machine and who came and went, newest first, `most` lines of it."""
+    moves = instance.transitions.select_related("by").order_by("-at", "-pk")[:most]
+    changes = instance.member_changes.select_related("by", "user").order_by("-at", "-pk")[:most]
+    lines = [Event(said(row), row.by, row.at, row.reason) for row in moves]
+    lines += [Event(change_said(row), row.by if row.by != row.user else None, row.at) for row in changes]
+    return sorted(lines, key=lambda line: line.at, reverse=True)[:most]
+
+
+def change_said(change: MemberChange) -> Words:
+    """A change of the members in plain words."""
+    facts = {"who": change.user or _("somebody"), "role": change.get_role_display()}
+    return str(MEMBERS[change.act]) % facts

@@ -36,6 +36,11 @@ class Kind(StrEnum):
     HELP_WANTED = "help_wanted"
     HELP_COMES = "help_comes"
     HELP_DONE = "help_done"
+    MEMBER_ADDED = "member_added"
+    MEMBER_JOINED = "member_joined"
+    MEMBER_REMOVED = "member_removed"
+    HANDED_OVER = "handed_over"
+    OWNER_CHANGED = "owner_changed"
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ SENTENCES: dict[Kind, Sentence] = {
     Kind.HELP_WANTED: Sentence(_("%(who)s calls for help on “%(machine)s”."), "life-buoy", "home", detail="message"),
     Kind.HELP_COMES: Sentence(_("%(who)s comes to help on “%(machine)s”."), "life-buoy", "desktop"),
     Kind.HELP_DONE: Sentence(_("%(who)s closed the call for help on “%(machine)s”."), "check"),
+    Kind.MEMBER_ADDED: Sentence(_("%(who)s shares “%(machine)s” with you."), "user-plus"),
+    Kind.MEMBER_JOINED: Sentence(_("%(who)s came to “%(machine)s” by your link."), "user-plus"),
+    Kind.MEMBER_REMOVED: Sentence(_("%(who)s no longer shares “%(machine)s” with you."), "log-out", "home"),
+    Kind.HANDED_OVER: Sentence(_("%(who)s handed “%(machine)s” over to you. It is yours now."), "key-round"),
+    Kind.OWNER_CHANGED: Sentence(_("“%(machine)s” belongs to %(who)s now."), "key-round"),
 }
 
 

@@ -21,7 +21,7 @@ from django.views.decorators.http import condition, require_GET, require_http_me
 from experiments.access import experiments_for
 from experiments.models import User
 from instances import actions, sight
-from instances.cards import Card, said
+from instances.cards import Card, happened
 from instances.forms import DEFAULT_SCREEN, SCREENS, MachineForm, NameForm, name_for, suggested_name
 from instances.models import Flavour, FlavourLimit, Host, Image, Instance, Member, Plan, Thumbnail
 from instances.models.catalogue import plans_for
@@ -31,6 +31,7 @@ from instances.sentences import told
 from instances.states import State
 
 PAST_ON_A_PAGE = 25
+HISTORY = 100  # lines of it on a machine's page
 
 ACTS: dict[str, Callable[[Instance, User], None]] = {
     "start": actions.start,
@@ -94,9 +95,13 @@ def machine(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def _machine_page(request: HttpRequest, instance: Instance, form: NameForm) -> dict[str, Any]:
-    past = [(said(row), row) for row in list(actions.history(instance))[:100]]
     members = instance.members.select_related("user", "user__affiliation").order_by("created_at")
-    return {"card": card_for(person(request), instance), "form": form, "history": past, "members": members}
+    return {
+        "card": card_for(person(request), instance),
+        "form": form,
+        "history": happened(instance, HISTORY),
+        "members": members,
+    }
 
 
 @login_required

@@ -32,4 +32,22 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('read_at', None)), fields=['user'], name='unread_notices')],
             },
         ),
+        migrations.CreateModel(
+            name='MemberChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('act', models.CharField(choices=[('added', 'added'), ('joined', 'came by a link'), ('role', 'another role'), ('removed', 'removed'), ('left', 'left'), ('owner', 'became the owner')], max_length=10, verbose_name='what')),
+                ('role', models.CharField(choices=[('owner', 'Owner'), ('user', 'Full control'), ('guest', 'View only'), ('support', 'Support')], max_length=10, verbose_name='role')),
+                ('at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='when')),
+                ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
+                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='member_changes', to='instances.instance')),
+                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='person')),
+            ],
+            options={
+                'verbose_name': 'change of members',
+                'verbose_name_plural': 'changes of members',
+                'ordering': ['at', 'pk'],
+                'indexes': [models.Index(fields=['instance', 'at'], name='member_changes_of_machine')],
+            },
+        ),
     ]

@@ -290,6 +290,38 @@ class Transition(models.Model):
         return f"{self.origin or '–'} → {self.to}"
 
 
+class MemberChange(models.Model):
+    """Somebody came to a machine, left it or got another role there: the part of the history that is about people."""
+
+    class Act(models.TextChoices):
+        ADDED = "added", _("added")
+        JOINED = "joined", _("came by a link")
+        ROLE = "role", _("another role")
+        REMOVED = "removed", _("removed")
+        LEFT = "left", _("left")
+        OWNER = "owner", _("became the owner")
+
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="member_changes")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("person")
+    )
+    act = models.CharField(_("what"), max_length=10, choices=Act.choices)
+    role = models.CharField(_("role"), max_length=10, choices=MemberRole.choices)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("by")
+    )
+    at = models.DateTimeField(_("when"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("change of members")
+        verbose_name_plural = _("changes of members")
+        ordering = ["at", "pk"]
+        indexes = [models.Index(fields=["instance", "at"], name="member_changes_of_machine")]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.get_act_display()}"
+
+
 class Step(models.Model):
     """A step of making or starting a machine, as it began: place, disk, start, boot, desktop."""
 
