@@ -26,6 +26,8 @@ PATIENCE = 2.0
 LOOK_AGAIN = {"type": "look.again"}
 SESSION_ENDED = {"type": "session.ended"}
 DISMISSED = "dismissed"
+SUPPORT = "support"
+"""The group of the support pages."""
 
 
 def of_user(user_id: int) -> str:

@@ -20,6 +20,10 @@ Event = dict[str, Any]
 """{"type": "instance", "id": UUID, "state": State, "what": what changed}, as the browser gets it."""
 
 
+SMALL = frozenset({"thumbnail", "step"})
+"""What is observed so often that the support pages do without."""
+
+
 def connect() -> None:
     """Listen to the signals; called once when the app is ready."""
     transitioned.connect(_moved, dispatch_uid="desktops.moved")
@@ -40,10 +44,13 @@ def connect() -> None:
 def _moved(sender: object, instance: Instance, transition: Transition, **rest: object) -> None:
     control.tell([control.of_instance(instance.uuid)], control.LOOK_AGAIN)
     _tell_members(instance, "state")
+    _tell_support(instance)
 
 
 def _observed(sender: object, instance: Instance, what: str, **rest: object) -> None:
     _tell_members(instance, what)
+    if what not in SMALL:
+        _tell_support(instance)
 
 
 def _noticed(sender: object, user_ids: list[int], **rest: object) -> None:
@@ -96,8 +103,23 @@ def tell_room(instance: Instance) -> None:
     def tell() -> None:
         control.tell([control.of_instance(instance.uuid)], control.LOOK_AGAIN)
         control.tell([control.of_room(instance.uuid)], {"type": "news", "event": event})
+        _tell_support(instance)
 
     transaction.on_commit(tell)
+
+
+def tell_request(instance: Instance, asker: User) -> None:
+    """After commit: a supporter's access changed, which owner and supporter hear wherever they are."""
+    event: Event = {"type": "request", "id": str(instance.uuid)}
+    groups = [control.of_user(pk) for pk in {instance.owner_id, asker.pk}]
+    transaction.on_commit(lambda: control.tell(groups, {"type": "news", "event": event}))
+    tell_room(instance)
+
+
+def _tell_support(instance: Instance) -> None:
+    """The support pages; each person's shows only what they support."""
+    event: Event = {"type": "support", "id": str(instance.uuid)}
+    control.tell([control.SUPPORT], {"type": "news", "event": event})
 
 
 def _look_again_after_commit(user_id: int) -> None:

@@ -20,6 +20,17 @@ WHO = ("anonymous", "charlie", "bob", "alice", "admin")
 TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "": ("GET /", (IN, 200, 200, 200, 200)),
     "machines/<uuid:uuid>/desktop/": ("GET /machines/{m}/desktop/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/ask/": ("POST /machines/{m}/ask/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
+    "machines/<uuid:uuid>/ask/cancel/": ("POST /machines/{m}/ask/cancel/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/enter/": ("POST /machines/{m}/enter/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
+    "machines/<uuid:uuid>/requests/<uuid:asked>/answer/": (
+        "POST /machines/{m}/requests/{m}/answer/ answer=watch",
+        (IN, 404, 404, 404, 404),
+    ),
+    "machines/<uuid:uuid>/support/end/": ("POST /machines/{m}/support/end/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/help/": ("POST /machines/{m}/help/ message=x", (IN, 404, 403, 200, 403)),
+    "machines/<uuid:uuid>/help/take/": ("POST /machines/{m}/help/take/", (IN, 404, 403, 403, 409)),
+    "machines/<uuid:uuid>/help/close/": ("POST /machines/{m}/help/close/", (IN, 404, 403, 200, 403)),
     "machines/new/": ("GET /machines/new/", (IN, 200, 200, 200, 200)),
     "machines/new/sizes/": ("GET /machines/new/sizes/", (IN, 200, 200, 200, 200)),
     "machines/past/": ("GET /machines/past/", (IN, 200, 200, 200, 200)),
@@ -55,6 +66,7 @@ SOCKETS = {"events/", "desktops/<uuid:uuid>/screen/", "desktops/<uuid:uuid>/cons
 """Their tables are with the tests of the desktops."""
 
 CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", "language/"}
+CHANGES |= {path for path in TABLE if any(word in path for word in ("/ask/", "/enter/", "/answer/", "/end/", "/help/"))}
 CHANGES |= {"notices/read/", "profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
 
 

@@ -144,6 +144,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULER = "visa_site.celery:HeartbeatScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "instances.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "attend": {"task": "desktops.tasks.attend", "schedule": 5.0, "options": {"expires": 5}},
     "forget": {"task": "instances.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     "thumbnails": {"task": "instances.tasks.thumbnails", "schedule": 30.0, "options": {"expires": 30}},
 }

@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'support access',
                 'verbose_name_plural': 'support accesses',
                 'ordering': ['-created_at'],
-                'indexes': [models.Index(fields=['instance', 'asker', 'state'], name='access_of_supporter')],
+                'indexes': [models.Index(fields=['instance', 'asker', 'state'], name='access_of_supporter'), models.Index(condition=models.Q(('state', 'pending')), fields=['expires_at'], name='access_waiting'), models.Index(condition=models.Q(('state', 'granted')), fields=['until'], name='access_in_force')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'pending')), fields=('instance', 'asker'), name='ask_one_at_a_time')],
             },
         ),

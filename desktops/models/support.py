@@ -64,7 +64,11 @@ class AccessRequest(models.Model):
         verbose_name = _("support access")
         verbose_name_plural = _("support accesses")
         ordering = ["-created_at"]
-        indexes = [models.Index(fields=["instance", "asker", "state"], name="access_of_supporter")]
+        indexes = [
+            models.Index(fields=["instance", "asker", "state"], name="access_of_supporter"),
+            models.Index(fields=["expires_at"], name="access_waiting", condition=Q(state="pending")),
+            models.Index(fields=["until"], name="access_in_force", condition=Q(state="granted")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["instance", "asker"], condition=Q(state="pending"), name="ask_one_at_a_time"
