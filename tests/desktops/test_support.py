@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from desktops import news, support
+from desktops import control, support
 from desktops.access import Denied, Standing, stands
 from desktops.models import AccessRequest, HelpRequest, Policy, Room
 from desktops.relay import Code
@@ -470,7 +470,7 @@ def test_every_change_is_told_to_owner_supporter_and_support_pages(
         kind = message["event"]["type"] if message["type"] == "news" else message["type"]
         said.extend((group, kind) for group in groups)
 
-    monkeypatch.setattr(news.control, "tell", hear)
+    monkeypatch.setattr(control, "tell", hear)
     alice, sam = f"user.{people.alice.pk}", f"user.{people.sam.pk}"
     room, relays = f"room.{people.machine.uuid.hex}", f"instance.{people.machine.uuid.hex}"
     wanted = {(alice, "request"), (sam, "request"), (room, "room"), (relays, "look.again"), ("support", "support")}
