@@ -7,6 +7,7 @@ class DesktopsConfig(AppConfig):
     verbose_name = _("Desktops")
 
     def ready(self) -> None:
-        from desktops import news  # noqa: PLC0415 - models can be imported only now
+        from desktops import baton, chat, news  # noqa: PLC0415 - models can be imported only now
 
-        news.connect()
+        for module in (news, baton, chat):
+            module.connect()

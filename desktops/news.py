@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_out
@@ -42,9 +43,8 @@ def connect() -> None:
 
 
 def _moved(sender: object, instance: Instance, transition: Transition, **rest: object) -> None:
-    control.tell([control.of_instance(instance.uuid)], control.LOOK_AGAIN)
+    tell_room(instance)
     _tell_members(instance, "state")
-    _tell_support(instance)
 
 
 def _observed(sender: object, instance: Instance, what: str, **rest: object) -> None:
@@ -110,9 +110,7 @@ def tell_room(instance: Instance) -> None:
 
 def tell_request(instance: Instance, asker: User) -> None:
     """After commit: a supporter's access changed, which owner and supporter hear wherever they are."""
-    event: Event = {"type": "request", "id": str(instance.uuid)}
-    groups = [control.of_user(pk) for pk in {instance.owner_id, asker.pk}]
-    transaction.on_commit(lambda: control.tell(groups, {"type": "news", "event": event}))
+    tell_people({instance.owner_id, asker.pk}, {"type": "request", "id": str(instance.uuid)})
     tell_room(instance)
 
 
@@ -120,6 +118,12 @@ def _tell_support(instance: Instance) -> None:
     """The support pages; each person's shows only what they support."""
     event: Event = {"type": "support", "id": str(instance.uuid)}
     control.tell([control.SUPPORT], {"type": "news", "event": event})
+
+
+def tell_people(people: Iterable[int], event: Event) -> None:
+    """After commit: to all tabs of these people, by their primary keys."""
+    groups = [control.of_user(person) for person in people]
+    transaction.on_commit(lambda: control.tell(groups, {"type": "news", "event": event}))
 
 
 def _look_again_after_commit(user_id: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -24,6 +26,9 @@ from desktops.models import (
 from desktops.rfb import Role
 from experiments.models import User
 from instances.models import Instance, Member, MemberRole
+
+MANY = 100
+"""Nobody counts unread messages beyond this."""
 
 
 def room_for(user: User, instance: Instance, relation: Relation) -> dict[str, Any]:
@@ -66,6 +71,38 @@ def _me(user: User, instance: Instance, relation: Relation, standing: access.Sta
         "chats": may_chat(user, instance),
         "draws": may_draw(standing, Room.of(instance)),
     }
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What somebody may hear and say in a machine's room, who may know of it.
+
+    `inside`: they look at the screen, and so hear where the others point. `draws`: the others hear of them.
+    `chats`: they hear when something was written, screen or not.
+    """
+
+    inside: bool
+    draws: bool
+    chats: bool
+
+
+def rights_in(user: User, uuid: UUID) -> Rights | None:
+    """None where the person may not know of the machine. Who only waits for the owner has no rights but knows."""
+    found = access.find(user, uuid)
+    if found is None:
+        return None
+    instance, _relation = found
+    chats = may_chat(user, instance)
+    standing = access.stands(user, instance, inside=True) if at_screen(user, instance) else None
+    if not isinstance(standing, access.Standing):
+        return Rights(inside=False, draws=False, chats=chats)
+    return Rights(inside=True, draws=may_draw(standing, Room.of(instance)), chats=chats)
+
+
+def at_screen(user: User, instance: Instance) -> bool:
+    """Whether the person looks at the machine's desktop now."""
+    looks = Connection.objects.open_at(timezone.now())
+    return looks.filter(instance=instance, user=user, which=Which.SCREEN).exists()
 
 
 def may_chat(user: User, instance: Instance) -> bool:
@@ -143,10 +180,19 @@ def _help(instance: Instance) -> dict[str, Any] | None:
     return {"id": str(called.uuid), "message": called.message, "at": called.created_at.isoformat(), "taken_by": taker}
 
 
+def messages_for(user: User, instance: Instance) -> QuerySet[ChatMessage]:
+    """What the person may read of the chat: members all, supporters what was written since they were let in."""
+    messages = ChatMessage.objects.filter(instance=instance)
+    if Member.objects.filter(instance=instance, user=user).exists():
+        return messages
+    grant = access.grant_of(user, instance, timezone.now())
+    return messages.filter(at__gte=grant.answered_at or grant.created_at) if grant else messages.none()
+
+
 def unread(user: User, instance: Instance) -> int:
-    """Chat messages of others that the person has not seen."""
+    """Messages of others that the person may read and has not seen; `MANY` stands for that many or more."""
     mark = ChatRead.objects.filter(instance=instance, user=user).values_list("upto", flat=True).first() or 0
-    return ChatMessage.objects.filter(instance=instance, pk__gt=mark).exclude(author=user).count()
+    return messages_for(user, instance).filter(pk__gt=mark).exclude(author=user)[:MANY].count()
 
 
 def members_of(instance: Instance) -> Iterable[Member]:

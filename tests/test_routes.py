@@ -9,7 +9,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from desktops.routing import websocket_urlpatterns
-from tests.people import Facility, facility
+from experiments.models import Role, User
+from instances.models import Instance, Member, MemberRole
+from tests.desktops.rooms import granted
+from tests.people import facility, person
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +45,16 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     # Nobody has taken a picture yet: those who may see the machine are told the same as those who may not.
     "machines/<uuid:uuid>/thumbnail/": ("GET /machines/{m}/thumbnail/", (IN, 404, 404, 404, 404)),
     "machines/<uuid:uuid>/<slug:name>/": ("POST /machines/{m}/reboot/ confirmed=yes", (IN, 404, 403, 302, 302)),
+    "machines/<uuid:uuid>/room/": ("GET /machines/{m}/room/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/room/settings/": (
+        "POST /machines/{m}/room/settings/ watchers_draw=on",
+        (IN, 404, 403, 200, 403),
+    ),
+    "machines/<uuid:uuid>/room/control/": ("POST /machines/{m}/room/control/ act=freeze", (IN, 404, 403, 200, 403)),
+    "machines/<uuid:uuid>/room/dismiss/": ("POST /machines/{m}/room/dismiss/ user={bob}", (IN, 404, 403, 200, 403)),
+    "machines/<uuid:uuid>/chat/": ("GET /machines/{m}/chat/", (IN, 404, 200, 200, 403)),
+    "machines/<uuid:uuid>/chat/send/": ("POST /machines/{m}/chat/send/ key={m}&text=Hello", (IN, 404, 200, 200, 403)),
+    "machines/<uuid:uuid>/chat/read/": ("POST /machines/{m}/chat/read/ upto=1", (IN, 404, 200, 200, 403)),
     "notices/": ("GET /notices/", (IN, 200, 200, 200, 200)),
     "notices/bell/": ("GET /notices/bell/", (IN, 200, 200, 200, 200)),
     "notices/read/": ("POST /notices/read/ notice={m}", (IN, 404, 404, 404, 404)),
@@ -53,6 +66,23 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "accounts/login/": ("GET /accounts/login/", (200, 302, 302, 302, 302)),
     "accounts/logout/": ("GET /accounts/logout/", (302, 200, 200, 200, 200)),
     "accounts/password/change/": ("GET /accounts/password/change/", (IN, 200, 200, 200, 200)),
+}
+
+LIKE = {"gwen": "bob", "sam": "bob", "helper": "bob", "local": "bob", "ines": "charlie"}
+"""Further people and whom the table's row says of them too, unless `OTHERWISE` does.
+
+Gwen may only watch Alice's machine. Sam is of IT, the helper too and was let in by Alice; the local contact is a
+scientist of the instrument that Alice measured at; Ines is one of another.
+"""
+
+NO_CHAT = ("chat/", "chat/send/", "chat/read/")
+FOR_SUPPORT = {"ask/": 200, "enter/": 200, "help/take/": 409}
+OTHERWISE: dict[tuple[str, str], int] = {
+    (f"machines/<uuid:uuid>/{path}", who): 403 for path in NO_CHAT for who in ("sam", "local")
+} | {
+    (f"machines/<uuid:uuid>/{path}", who): answer
+    for path, answer in FOR_SUPPORT.items()
+    for who in ("sam", "helper", "local")
 }
 
 UNDER_ONE_RULE = {
@@ -67,6 +97,8 @@ SOCKETS = {"events/", "desktops/<uuid:uuid>/screen/", "desktops/<uuid:uuid>/cons
 
 CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", "language/"}
 CHANGES |= {path for path in TABLE if any(word in path for word in ("/ask/", "/enter/", "/answer/", "/end/", "/help/"))}
+CHANGES |= {f"machines/<uuid:uuid>/room/{what}/" for what in ("settings", "control", "dismiss")}
+CHANGES |= {"machines/<uuid:uuid>/chat/send/", "machines/<uuid:uuid>/chat/read/"}
 CHANGES |= {"notices/read/", "profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
 
 
@@ -94,38 +126,58 @@ def test_every_socket_is_known() -> None:
 
 
 @pytest.fixture
-def people(db: None) -> Facility:
-    return facility()
+def people(db: None) -> dict[str, User]:
+    """By their names; Alice owns the one machine."""
+    made = facility()
+    others = {"gwen": person("gwen"), "helper": person("helper", Role.IT_SUPPORT)}
+    Member.objects.create(instance=made.machine, user=others["gwen"], role=MemberRole.GUEST)
+    granted(others["helper"], made.machine)
+    others["local"] = person("local", Role.INSTRUMENT_SCIENTIST)
+    made.experiment.instrument.scientists.add(others["local"])
+    known = ("alice", "bob", "charlie", "ines", "sam", "admin")
+    return {name: getattr(made, name) for name in known} | others
 
 
-def ask(client: Client, line: str, people: Facility) -> int:
-    method, address, *form = line.format(m=people.machine.uuid).split()
+def ask(client: Client, line: str, people: dict[str, User]) -> int:
+    named = {"m": Instance.objects.get().uuid, "bob": people["bob"].uuid}
+    method, address, *form = line.format(**named).split()
     if method == "GET":
         return client.get(address).status_code
     data = dict(pair.split("=") for pair in "&".join(form).split("&") if pair)
     return client.post(address, data).status_code
 
 
+def expected(path: str, who: str) -> tuple[str, int]:
+    """What is asked, and the answer that this person must get."""
+    line, answers = TABLE.get(path) or UNDER_ONE_RULE[path]
+    return line, OTHERWISE.get((path, who), answers[WHO.index(LIKE.get(who, who))])
+
+
 @pytest.mark.parametrize("path", [*TABLE, *UNDER_ONE_RULE])
-@pytest.mark.parametrize("who", WHO)
-def test_each_gets_what_the_table_says(path: str, who: str, people: Facility) -> None:
-    line, expected = TABLE.get(path) or UNDER_ONE_RULE[path]
+@pytest.mark.parametrize("who", [*WHO, *LIKE])
+def test_each_gets_what_the_table_says(path: str, who: str, people: dict[str, User]) -> None:
+    line, answer = expected(path, who)
     client = Client()
     if who != "anonymous":
-        client.force_login(getattr(people, who))
-    assert ask(client, line, people) == expected[WHO.index(who)]
+        client.force_login(people[who])
+    assert ask(client, line, people) == answer
+
+
+def test_every_exception_is_of_an_address_and_a_person() -> None:
+    assert {path for path, _who in OTHERWISE} <= TABLE.keys() | UNDER_ONE_RULE.keys()
+    assert {who for _path, who in OTHERWISE} <= LIKE.keys()
 
 
 @pytest.mark.parametrize("path", sorted(CHANGES))
-def test_what_changes_something_does_not_answer_to_get(path: str, people: Facility) -> None:
+def test_what_changes_something_does_not_answer_to_get(path: str, people: dict[str, User]) -> None:
     client = Client()
-    client.force_login(people.alice)
-    address = TABLE[path][0].format(m=people.machine.uuid).split()[1]
+    client.force_login(people["alice"])
+    address = TABLE[path][0].format(m=Instance.objects.get().uuid, bob=people["bob"].uuid).split()[1]
     assert client.get(address).status_code == 405
 
 
 @pytest.mark.parametrize("path", sorted(CHANGES))
-def test_what_changes_something_wants_the_forms_own_token(path: str, people: Facility) -> None:
+def test_what_changes_something_wants_the_forms_own_token(path: str, people: dict[str, User]) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(people.alice)
+    client.force_login(people["alice"])
     assert ask(client, TABLE[path][0], people) == 403

@@ -120,7 +120,10 @@ class Migration(migrations.Migration):
                 'verbose_name': 'chat message',
                 'verbose_name_plural': 'chat messages',
                 'ordering': ['pk'],
-                'indexes': [models.Index(fields=['instance', 'id'], name='chat_of_machine')],
+                'indexes': [
+                    models.Index(fields=['instance', 'id'], name='chat_of_machine'),
+                    models.Index(fields=['author', 'at'], name='chat_of_author'),
+                ],
                 'constraints': [models.UniqueConstraint(fields=('instance', 'author', 'key'), name='message_once')],
             },
         ),

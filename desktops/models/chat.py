@@ -28,7 +28,10 @@ class ChatMessage(models.Model):
         verbose_name_plural = _("chat messages")
         ordering = ["pk"]
         constraints = [models.UniqueConstraint(fields=["instance", "author", "key"], name="message_once")]
-        indexes = [models.Index(fields=["instance", "id"], name="chat_of_machine")]
+        indexes = [
+            models.Index(fields=["instance", "id"], name="chat_of_machine"),
+            models.Index(fields=["author", "at"], name="chat_of_author"),
+        ]
 
     def __str__(self) -> str:
         return self.text[:40]

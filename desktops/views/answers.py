@@ -25,13 +25,16 @@ def found(request: HttpRequest, uuid: UUID) -> tuple[User, Instance, Relation]:
 
 
 def answered(work: Callable[[], object]) -> JsonResponse:
-    """Do it: {"ok": true}; or 403, 400 with the field at fault, or 409, each with {"error": sentence, "field": …}."""
+    """Do it: {"ok": true}, or the dict that it returns.
+
+    Or 403, 400 with the field at fault, or 409, each with {"error": sentence, "field": …}.
+    """
     try:
-        work()
+        done = work()
     except Refused as refusal:
         said = {"error": str(refusal), "field": refusal.field or None}
         return JsonResponse(said, status=_status(refusal))
-    return JsonResponse({"ok": True})
+    return JsonResponse(done if isinstance(done, dict) else {"ok": True})
 
 
 def _status(refusal: Refused) -> int:

@@ -1,0 +1,230 @@
+"""People in one room through the events socket: what each hears and may say, and how quickly it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from channels.layers import get_channel_layer
+from django.utils import timezone
+
+from desktops import control, talk
+from desktops.models import AccessRequest, Connection, Room
+from experiments.models import User
+from instances.models import Instance, Member, MemberRole
+from instances.states import State
+from tests.desktops.conftest import House, in_database
+from tests.desktops.rooms import looks
+from tests.desktops.test_consumers import heard, hearing
+from tests.desktops.viewers import Viewer
+
+A_SECOND = 1.0
+
+
+async def says(page: Viewer, kind: str, about: UUID, **fields: Any) -> None:
+    await page.socket.send(json.dumps({"type": kind, "id": str(about), **fields}))
+
+
+@asynccontextmanager
+async def joined(house: House, *people: User, looking: bool = True) -> AsyncIterator[list[Viewer]]:
+    """Pages of these people in the room of Alice's machine; they look at its screen too."""
+    async with AsyncExitStack() as stack:
+        pages = []
+        for user in people:
+            if looking:
+                await in_database(looks, user, house.people.machine)
+            page, _client = await stack.enter_async_context(hearing(house, user))
+            await says(page, "join", house.uuid)
+            await heard(page, "room")
+            pages.append(page)
+        yield pages
+
+
+async def next_after_bell(page: Viewer, user: User) -> dict[str, Any]:
+    """Ring for this person; what their page hears next is the bell, unless something came before it."""
+    bell = {"type": "news", "event": {"type": "bell"}}
+    await get_channel_layer().group_send(control.of_user(user.pk), bell)
+    return await heard(page)
+
+
+BELL = {"type": "bell"}
+
+
+async def test_joining_rings_for_all_that_the_room_has(house: House) -> None:
+    async with hearing(house, house.people.bob) as (page, _):
+        await says(page, "join", house.uuid)
+        assert await heard(page) == {"type": "room", "id": str(house.uuid)}
+        assert await heard(page) == {"type": "chat", "id": str(house.uuid)}
+
+
+async def test_others_see_a_pointer_with_its_name(house: House) -> None:
+    async with joined(house, house.people.alice, house.people.bob) as (alice, bob):
+        await says(bob, "pointer", house.uuid, x=0.25, y=0.5)
+        who = {"id": str(house.people.bob.uuid), "name": "Bob Example"}
+        pointed = {"type": "pointer", "id": str(house.uuid), "who": who, "x": 0.25, "y": 0.5}
+        assert await heard(alice, "pointer") == pointed
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("pointer", {}),
+        ("laser", {"x": 0.1, "y": 0.1}),
+        ("stroke", {"stroke": "s1", "points": [[0.1, 0.2], [0.3, 0.4]]}),
+        ("clear", {}),
+        ("typing", {}),
+        ("quality", {"ms": 40}),
+    ],
+)
+async def test_everything_said_in_a_room_arrives_with_who_said_it(
+    house: House, kind: str, fields: dict[str, Any]
+) -> None:
+    async with joined(house, house.people.alice, house.people.bob) as (alice, bob):
+        await says(bob, kind, house.uuid, **fields)
+        event = await heard(alice, *talk.TOLD_ON)
+        assert event["who"]["name"] == "Bob Example"
+        assert event.items() >= {"type": kind, "id": str(house.uuid), **fields}.items()
+
+
+async def test_one_does_not_hear_oneself(house: House) -> None:
+    async with joined(house, house.people.alice, house.people.bob) as (alice, bob):
+        await says(bob, "clear", house.uuid)
+        await heard(alice, "clear")
+        await heard(bob, "chat")
+        assert await next_after_bell(bob, house.people.bob) == BELL
+
+
+async def test_of_a_racing_pointer_the_others_get_few_places_and_the_last(house: House) -> None:
+    async with joined(house, house.people.alice, house.people.bob) as (alice, bob):
+        for number in range(50):
+            await says(bob, "pointer", house.uuid, x=number / 100, y=0)
+        places: list[float] = []
+        while not places or places[-1] != 0.49:
+            places.append((await heard(alice, "pointer"))["x"])
+        assert places == sorted(places)
+        assert len(places) < 15
+
+
+async def test_a_watcher_points_and_draws_only_where_the_owner_allows_it(house: House) -> None:
+    async with joined(house, house.people.alice, house.gwen) as (alice, gwen):
+        await says(gwen, "laser", house.uuid, x=0, y=0)
+        await says(gwen, "stroke", house.uuid, stroke="s", points=[[0, 0]])
+        assert (await heard(gwen, "error"))["of"] == "stroke"
+        await says(gwen, "quality", house.uuid, ms=1)
+        assert (await heard(alice, *talk.TOLD_ON))["type"] == "quality"
+
+        def allow() -> None:
+            room = Room.objects.get(instance=house.people.machine)
+            room.watchers_draw = True
+            room.save()
+
+        await in_database(allow)
+        await heard(gwen, "room")
+        await says(gwen, "stroke", house.uuid, stroke="s", points=[[0, 0]])
+        assert (await heard(alice, *talk.TOLD_ON))["type"] == "stroke"
+
+
+async def test_who_does_not_look_at_the_screen_neither_points_nor_sees_pointers(house: House) -> None:
+    async with (
+        joined(house, house.people.alice, house.gwen) as (alice, gwen),
+        joined(house, house.people.bob, looking=False) as (bob,),
+    ):
+        await heard(bob, "chat")
+        await says(alice, "pointer", house.uuid, x=0, y=0)
+        await heard(gwen, "pointer")
+        assert await next_after_bell(bob, house.people.bob) == BELL
+        await says(bob, "pointer", house.uuid, x=0, y=0)
+        await says(bob, "typing", house.uuid)
+        assert (await heard(alice, *talk.TOLD_ON))["type"] == "typing"
+
+
+async def test_a_stranger_cannot_join(house: House) -> None:
+    async with hearing(house, house.people.charlie) as (charlie, _), joined(house, house.people.alice) as (alice,):
+        await says(charlie, "join", house.uuid)
+        assert (await heard(charlie))["of"] == "join"
+        await says(charlie, "typing", house.uuid)
+        await says(charlie, "clear", house.uuid)
+        assert (await heard(charlie))["of"] == "clear"
+        await heard(alice, "chat")
+        assert await next_after_bell(alice, house.people.alice) == BELL
+        await says(alice, "typing", house.uuid)
+        assert await next_after_bell(charlie, house.people.charlie) == BELL
+
+
+async def test_joining_what_is_not_there_sounds_like_joining_anothers(house: House) -> None:
+    async with hearing(house, house.people.charlie) as (charlie, _):
+        await says(charlie, "join", house.uuid)
+        foreign = await heard(charlie)
+        await says(charlie, "join", UUID(int=7))
+        assert await heard(charlie) == foreign
+
+
+async def test_who_only_waits_hears_that_the_room_changed_and_nothing_else(house: House) -> None:
+    await in_database(AccessRequest.objects.all().delete)
+    async with (
+        joined(house, house.people.sam, looking=False) as (sam,),
+        joined(house, house.people.alice, house.people.bob) as (alice, bob),
+    ):
+        for kind in ("pointer", "typing", "clear"):
+            await says(alice, kind, house.uuid)
+        await heard(bob, "clear")
+        await get_channel_layer().group_send(
+            control.of_room(house.uuid), {"type": "news", "event": {"type": "chat", "id": str(house.uuid)}}
+        )
+        bell = {"type": "news", "event": BELL}
+        await get_channel_layer().group_send(control.of_user(house.people.sam.pk), bell)
+        while (event := await heard(sam)) != BELL:
+            assert event["type"] == "room"
+
+
+def remove_bob(house: House) -> None:
+    Member.objects.get(user=house.people.bob).delete()
+
+
+def make_bob_a_guest(house: House) -> None:
+    member = Member.objects.get(user=house.people.bob)
+    member.role = MemberRole.GUEST
+    member.save()
+
+
+def close_bobs_screen(house: House) -> None:
+    from desktops.signals import came_or_went  # noqa: PLC0415
+
+    look = Connection.objects.get(user=house.people.bob)
+    look.closed_at = timezone.now()
+    look.save()
+    came_or_went.send(Connection, connection=look)
+
+
+def delete_machine(house: House) -> None:
+    Instance.objects.get(uuid=house.uuid).transition(State.DELETING)
+    Instance.objects.get(uuid=house.uuid).transition(State.DELETED)
+
+
+def alice_leaves_and_nobody_may_be_alone(house: House) -> None:
+    from desktops.signals import came_or_went  # noqa: PLC0415
+
+    Room.objects.update(members_alone=False)
+    look = Connection.objects.get(user=house.people.alice)
+    Connection.objects.filter(pk=look.pk).update(seen_at=timezone.now() - timedelta(minutes=2))
+    came_or_went.send(Connection, connection=look)
+
+
+@pytest.mark.parametrize("end", [remove_bob, close_bobs_screen, delete_machine, alice_leaves_and_nobody_may_be_alone])
+async def test_the_end_of_a_right_ends_what_is_heard_at_once(house: House, end: Callable[[House], None]) -> None:
+    """SEC-05"""
+    async with joined(house, house.people.alice, house.people.bob, house.gwen) as (alice, bob, _):
+        await heard(bob, "chat")
+        await in_database(end, house)
+        async with asyncio.timeout(A_SECOND * 8):
+            await heard(bob, "room")
+        await says(alice, "pointer", house.uuid, x=0, y=0)
+        await says(alice, "stroke", house.uuid, stroke="s", points=[[0, 0]])
+        await says(bob, "stroke", house.uuid, stroke="s", points=[[0, 0]])
+        assert (await heard(bob, "error", *talk.TOLD_ON))["type"] == "error"
