@@ -98,7 +98,7 @@ ASK_FIRST = Denied(Ending(Code.ASK_FIRST, "Ask the owner to let you in."))
 def signed_in(session_key: str | None) -> User | None:
     """Whose session this is: None once it ended, expired, or its person was disabled or changed the password.
 
-    Read from the rows, which the pages' cached sessions write through: they are the truth, and need no Redis.
+    Read from the row, as pages do.
     """
     if not session_key:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 2.0
 """Seconds that telling others may take; a hanging Redis must not hang who tells."""
+
+_silence = {"until": 0.0}
 
 LOOK_AGAIN = {"type": "look.again"}
 SESSION_ENDED = {"type": "session.ended"}
@@ -54,11 +57,18 @@ def of_session(session_key: str) -> str:
 
 
 def tell(groups: Iterable[str], message: dict[str, Any]) -> None:
-    """Send to all sockets in these groups, from any process; where Redis does not answer, log it and go on."""
+    """Send to all sockets in these groups, from any process; where Redis does not answer, log it and go on.
+
+    After a Redis that hangs nothing is sent for a moment, lest an action that tells several things waits for each.
+    """
+    if time.monotonic() < _silence["until"]:
+        return
     try:
         async_to_sync(_tell)(list(groups), message)
     except (RedisError, OSError) as error:
         log.warning("could not tell %r: %r", message["type"], error)
+        if isinstance(error, TimeoutError):
+            _silence["until"] = time.monotonic() + PATIENCE
 
 
 async def _tell(groups: list[str], message: dict[str, Any]) -> None:

@@ -10,7 +10,20 @@ from celery.signals import heartbeat_sent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "visa_site.settings")
 
-app = Celery("visa")
+RING_PATIENCE = {"socket_timeout": 0.6, "socket_connect_timeout": 0.6, "max_retries": 1, "interval_start": 0}
+"""Of kombu's connections: seconds, and how many tries beside the first."""
+
+
+class Bell(Celery):
+    """Who rings waits two seconds at most for Redis; workers, who listen, are as patient as the settings say."""
+
+    def connection_for_write(
+        self, url: str | None = None, *, transport_options: dict[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        return super().connection_for_write(url, transport_options=transport_options or RING_PATIENCE, **kwargs)
+
+
+app = Bell("visa")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

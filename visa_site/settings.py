@@ -111,11 +111,17 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_SOCKET = env.str("VISA_REDIS_SOCKET", default=str(VISA_HOME / "run" / "redis.sock"))
+# Pages live on without Redis; whoever reads signs of life must hear that it is away.
 CACHES = {
     "default": {
+        "BACKEND": "visa_site.cache.LastingCache",
+        "LOCATION": f"unix://{REDIS_SOCKET}?db=1",
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    },
+    "alive": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": f"unix://{REDIS_SOCKET}?db=1",
-    }
+    },
 }
 CHANNEL_LAYERS = {
     "default": {
@@ -123,7 +129,8 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [f"unix://{REDIS_SOCKET}?db=2"]},
     }
 }
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# Read from its row at every request: a session that ended has ended everywhere at once, and needs no Redis.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 CELERY_BROKER_URL = f"redis+socket://{REDIS_SOCKET}?virtual_host=0"
 CELERY_TASK_IGNORE_RESULT = True
@@ -131,6 +138,8 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_TIME_LIMIT = 600
+# Whoever rings does not wait for a Redis that is away: the row is the queue, and the sweep rings again.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0}
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Taken back soon after a worker is killed; longer than the longest task, or it would run twice.
