@@ -63,7 +63,7 @@ def signed_in(people: Facility) -> Client:
 
 
 def queued() -> int:
-    return int(redis_library.Redis(unix_socket_path=settings.REDIS_SOCKET, db=0).llen("celery"))  # type: ignore[arg-type]
+    return int(redis_library.Redis(unix_socket_path=settings.REDIS_SOCKET, db=0).llen("celery"))
 
 
 def test_every_page_answers(people: Facility, outage: str) -> None:
