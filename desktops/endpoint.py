@@ -19,20 +19,18 @@ from django.utils import timezone
 
 from desktops import access, control, news
 from desktops.access import Denied, Ticket
+from desktops.gallery import COME_AGAIN, CONNECT_PATIENCE, Place, Watcher
 from desktops.models import SEEN_EVERY, Connection, Policy, Which
-from desktops.relay import NO_ANSWER, Code, Ending, Receive, Relay, Send, say_farewell
+from desktops.relay import NO_ANSWER, Code, Ending, Receive, Relay, Send, Viewer, say_farewell
 from desktops.rfb import Role
 from desktops.server import EXTENSION
 from desktops.signals import came_or_went
 from instances.models import Instance
-from instances.screen import Screen, ScreenRefused, ScreenUnavailable, open_screen
+from instances.screen import ScreenRefused, ScreenUnavailable, open_screen
 
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-CONNECT_PATIENCE = 5.0
-"""Seconds in which the machine's screen must have let us in."""
 
 INTERRUPTED = Ending(Code.INTERRUPTED, "The relay was interrupted.")
 
@@ -52,29 +50,36 @@ async def _serve(which: Which, scope: MutableMapping[str, Any], receive: Receive
     key: str | None = scope["cookies"].get(settings.SESSION_COOKIE_NAME)
     await receive()
     ticket = await _in_database(_admit, key, uuid, which)
-    opened = await _open(ticket) if isinstance(ticket, Ticket) else ticket
+    direct = scope.get("extensions", {}).get(EXTENSION)
+    line = await _open(ticket, receive, send, direct) if isinstance(ticket, Ticket) else ticket
     try:
         # Accepted in any case: a browser tells its page the code of a closed socket, but not a refused one's status.
         await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
         if isinstance(ticket, Denied):
             await say_farewell(send, ticket.ending)
-        elif isinstance(opened, Denied):
-            await say_farewell(send, opened.ending)
+        elif isinstance(line, Denied):
+            await say_farewell(send, line.ending)
         else:
-            relay = Relay(opened, receive, send, ticket.role, scope.get("extensions", {}).get(EXTENSION))
-            await Visit(key, uuid, ticket, relay).run()
+            await Visit(key, uuid, ticket, line).run()
     finally:
-        if isinstance(opened, Screen):
-            opened.abort()
+        if not isinstance(line, Denied):
+            line.close()
 
 
 def _admit(key: str | None, uuid: UUID, which: Which) -> Ticket | Denied:
     return access.admit(access.signed_in(key), uuid, which)
 
 
-async def _open(ticket: Ticket) -> Screen | Denied:
+async def _open(ticket: Ticket, receive: Receive, send: Send, direct: Viewer | None) -> Relay | Watcher | Denied:
+    """A line to the machine. Who only watches its desktop shares one with the others who do."""
     try:
-        return await open_screen(ticket.host, ticket.port, ticket.password, CONNECT_PATIENCE)
+        if ticket.role is Role.WATCH and ticket.which is Which.SCREEN:
+            place = Place(ticket.host, ticket.port, ticket.password, ticket.generation)
+            watcher = Watcher(place, receive, send, direct, clipboard=ticket.standing.clipboard)
+            await watcher.enter()
+            return watcher
+        screen = await open_screen(ticket.host, ticket.port, ticket.password, CONNECT_PATIENCE)
+        return Relay(screen, receive, send, ticket.role, direct)
     except (ScreenUnavailable, ScreenRefused) as why:
         log.warning("machine %s: %s did not open: %s", ticket.instance_id, ticket.which, why)
         return access.NOT_YET
@@ -85,27 +90,27 @@ def _subprotocol(scope: MutableMapping[str, Any]) -> str | None:
 
 
 class Visit:
-    """One admitted person at one screen: the relay, the control line beside it, and the row that remembers it."""
+    """One admitted person at one screen: the line to it, the control line beside it, and the row that remembers it."""
 
-    def __init__(self, key: str | None, uuid: UUID, ticket: Ticket, relay: Relay) -> None:
+    def __init__(self, key: str | None, uuid: UUID, ticket: Ticket, line: Relay | Watcher) -> None:
         self._key = key
         self._uuid = uuid
         self._ticket = ticket
-        self._relay = relay
+        self._line = line
         self._inputs = 0
 
     async def run(self) -> None:
         """Until the end, which is told to the viewer and written down however it comes."""
         self._row = await _in_database(self._begin)
-        self._relay.change_role(_present_role(self._ticket))
+        self._change(self._ticket)
         watch = asyncio.create_task(self._watch())
         watch.add_done_callback(self._watch_ended)
         ending = INTERRUPTED
         try:
-            ending = await self._relay.run()
+            ending = await self._line.run()
             if ending.code == Code.NO_ANSWER:
                 ending = await self._why_no_answer()
-            await self._relay.say_farewell(ending)
+            await self._line.say_farewell(ending)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -127,7 +132,7 @@ class Visit:
                 if message is None or message["type"] == control.LOOK_AGAIN["type"]:
                     await self._look()
                 message = await line.hear(self._patience())
-        self._relay.end(ending)
+        self._line.end(ending)
 
     def _heard(self, message: dict[str, Any] | None) -> Ending | None:
         """The end that a message of the line means, if it means one."""
@@ -146,7 +151,7 @@ class Visit:
         """Nobody looks on unwatched."""
         if not watch.cancelled() and (error := watch.exception()):
             log.error("machine %s: a control line broke", self._ticket.instance_id, exc_info=error)
-            self._relay.end(INTERRUPTED)
+            self._line.end(INTERRUPTED)
 
     async def _look(self) -> None:
         try:
@@ -155,10 +160,20 @@ class Visit:
             log.warning("machine %s: could not look whether to go on: %r", self._ticket.instance_id, error)
             return
         if isinstance(answer, Denied):
-            self._relay.end(answer.ending)
+            self._line.end(answer.ending)
         elif answer.standing != self._ticket.standing:
-            self._ticket = answer
-            self._relay.change_role(_present_role(answer))
+            self._change(answer)
+
+    def _change(self, ticket: Ticket) -> None:
+        """From now on this counts. Who may control the desktop, or no longer, comes again for another line."""
+        moves = ticket.role is not self._ticket.role and ticket.which is Which.SCREEN
+        self._ticket = ticket
+        if isinstance(self._line, Watcher):
+            self._line.clipboard = ticket.standing.clipboard
+        else:
+            self._line.change_role(_present_role(ticket))
+        if moves:
+            self._line.end(COME_AGAIN)
 
     def _begin(self) -> int:
         ticket = self._ticket
@@ -181,12 +196,12 @@ class Visit:
             came_or_went.send(Connection, connection=row)
 
     def _write(self, **facts: Any) -> None:
-        relay = self._relay
-        if relay.inputs != self._inputs:
-            self._inputs = relay.inputs
+        line = self._line
+        if line.inputs != self._inputs:
+            self._inputs = line.inputs
             facts["last_input_at"] = timezone.now()
             Instance.objects.filter(pk=self._ticket.instance_id).update(last_used_at=facts["last_input_at"])
-        facts |= {"role": relay.role, "bytes_down": relay.traffic.down, "bytes_up": relay.traffic.up}
+        facts |= {"role": line.role, "bytes_down": line.traffic.down, "bytes_up": line.traffic.up}
         Connection.objects.filter(pk=self._row).update(**facts)
 
 

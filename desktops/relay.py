@@ -45,6 +45,7 @@ class Code(IntEnum):
     WITHDRAWN = 4403
     NOT_FOUND = 4404
     ASK_FIRST = 4407
+    COME_AGAIN = 4408
     OWNER_AWAY = 4409
     STOPPED = 4410
     FLOOD = 4429
@@ -82,16 +83,15 @@ class Viewer(Protocol):
     def abort(self) -> None: ...
 
 
-class Relay:
-    """Joins an accepted WebSocket and an open screen until one side ends, or `end` is called.
+class Conversation:
+    """An accepted WebSocket whose viewer speaks RFB to us, until one side ends it or `end` is called.
 
     `direct` is a server's own way to its socket (`desktops.server`), which spares half the cost of a frame; without it
     the pixels go through ASGI's `send`. `inputs` rises with every key, pointer movement or paste that went up.
     """
 
-    def __init__(self, screen: Screen, receive: Receive, send: Send, role: Role, direct: Viewer | None = None) -> None:
+    def __init__(self, receive: Receive, send: Send, role: Role, direct: Viewer | None) -> None:
         self.traffic = Traffic()
-        self._screen = screen
         self._receive = receive
         self._send = send
         self._direct = direct
@@ -106,23 +106,21 @@ class Relay:
     def role(self) -> Role:
         return self._messages.role
 
-    def change_role(self, role: Role) -> None:
-        """From the viewer's next message on. Who loses control lets go of what was held down."""
-        if role is Role.WATCH and not self._screen.writer.is_closing():
-            self._screen.writer.write(self._messages.release())
-        self._messages.role = role
-
     def end(self, ending: Ending) -> None:
-        """Stop both pumps now, whatever they wait for; the first call counts."""
+        """Stop now, whatever is waited for; the first call counts."""
         if not self._asked.done():
             self._asked.set_result(ending)
 
+    def close(self) -> None:
+        """Let go of the machine; again does no harm."""
+        raise NotImplementedError
+
     async def run(self) -> Ending:
-        """Relay until the end. The screen is closed afterwards; the viewer is still to be told."""
+        """Until the end. The machine is let go afterwards; the viewer is still to be told."""
         try:
-            return await _first(self._asked, asyncio.ensure_future(self._talk()))
+            return await first(self._asked, asyncio.ensure_future(self._talk()))
         finally:
-            self._screen.abort()
+            self.close()
 
     async def say_farewell(self, ending: Ending) -> None:
         """Tell the viewer why, if it is still there and listens."""
@@ -131,6 +129,13 @@ class Relay:
         told = await say_farewell(self._send, ending)
         if not told and self._direct:
             self._direct.abort()
+
+    def _introduction(self) -> Handshake:
+        raise NotImplementedError
+
+    async def _pump(self, rest: bytes) -> Ending:
+        """What comes after the handshake, of which `rest` came with it."""
+        raise NotImplementedError
 
     async def _talk(self) -> Ending:
         try:
@@ -145,8 +150,7 @@ class Relay:
             return VIEWER_LEFT
 
     async def _greet(self) -> bytes:
-        screen = self._screen
-        handshake = Handshake(screen.width, screen.height, screen.pixel_format, screen.name)
+        handshake = self._introduction()
         answer = handshake.greeting
         while True:
             if answer:
@@ -156,12 +160,41 @@ class Relay:
                 return handshake.rest
             answer = handshake.receive(await self._from_viewer())
 
+    async def _from_viewer(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            raise _ViewerLeft
+        data = message.get("bytes")
+        if data is None:
+            raise ProtocolError("The viewer sent text where only bytes are understood.")
+        return bytes(data)
+
+
+class Relay(Conversation):
+    """Joins a viewer and an open screen of its own."""
+
+    def __init__(self, screen: Screen, receive: Receive, send: Send, role: Role, direct: Viewer | None = None) -> None:
+        super().__init__(receive, send, role, direct)
+        self._screen = screen
+
+    def change_role(self, role: Role) -> None:
+        """From the viewer's next message on. Who loses control lets go of what was held down."""
+        if role is Role.WATCH and not self._screen.writer.is_closing():
+            self._screen.writer.write(self._messages.release())
+        self._messages.role = role
+
+    def close(self) -> None:
+        self._screen.abort()
+
+    def _introduction(self) -> Handshake:
+        return introduce(self._screen)
+
     async def _pump(self, rest: bytes) -> Ending:
-        queue = _Queue(self._send)
+        queue = SendQueue(self._send)
         machine = _Machine(self._screen, self._direct or queue, self.traffic)
         try:
             await machine.take_over(self._screen)
-            return await _first(
+            return await first(
                 machine.lost, asyncio.ensure_future(self._up(machine, rest)), asyncio.ensure_future(queue.pump())
             )
         finally:
@@ -175,14 +208,10 @@ class Relay:
                 await machine.write(passed)
             said = await self._from_viewer()
 
-    async def _from_viewer(self) -> bytes:
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            raise _ViewerLeft
-        data = message.get("bytes")
-        if data is None:
-            raise ProtocolError("The viewer sent text where only bytes are understood.")
-        return bytes(data)
+
+def introduce(screen: Screen) -> Handshake:
+    """How this screen presents itself to a viewer."""
+    return Handshake(screen.width, screen.height, screen.pixel_format, screen.name)
 
 
 class _Machine(asyncio.Protocol):
@@ -219,7 +248,7 @@ class _Machine(asyncio.Protocol):
             self.connection_lost(None)
 
     def let_go(self) -> None:
-        self._viewer.follow(_nothing, _nothing)
+        self._viewer.follow(nothing, nothing)
         if self._gathering:
             self._gathering.cancel()
 
@@ -297,7 +326,7 @@ class _Machine(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-class _Queue:
+class SendQueue:
     """A Viewer over ASGI's `send`. Holds what comes during one `send`, and no more than asked for by then."""
 
     def __init__(self, send: Send) -> None:
@@ -305,8 +334,8 @@ class _Queue:
         self._waiting: list[bytes] = []
         self._size = 0
         self._filled = asyncio.Event()
-        self._full: Callable[[], None] = _nothing
-        self._free: Callable[[], None] = _nothing
+        self._full: Callable[[], None] = nothing
+        self._free: Callable[[], None] = nothing
 
     def follow(self, full: Callable[[], None], free: Callable[[], None]) -> None:
         self._full, self._free = full, free
@@ -333,7 +362,7 @@ class _Queue:
                 self._free()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nobody follows."""
 
 
@@ -351,7 +380,7 @@ async def say_farewell(send: Send, ending: Ending) -> bool:
     return True
 
 
-async def _first(*ways: asyncio.Future[Ending]) -> Ending:
+async def first(*ways: asyncio.Future[Ending]) -> Ending:
     """What the first of these says, in their order where several end at once; the others are cancelled."""
     try:
         done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

@@ -84,13 +84,14 @@ def _packed(text: bytes) -> bytes:
     return struct.pack(">I", len(text)) + text
 
 
-_PIXEL_FORMAT, _ENCODINGS, _UPDATE_REQUEST, _KEY, _POINTER, _CUT_TEXT = 0, 2, 3, 4, 5, 6
+PIXEL_FORMAT, ENCODINGS, UPDATE_REQUEST = 0, 2, 3
+_KEY, _POINTER, _CUT_TEXT = 4, 5, 6
 _CONTINUOUS_UPDATES, _FENCE, _DESKTOP_SIZE, _QEMU = 150, 248, 251, 255
 
-FIXED_SIZE = {_PIXEL_FORMAT: 20, _UPDATE_REQUEST: 10, _KEY: 8, _POINTER: 6, _CONTINUOUS_UPDATES: 10, _QEMU: 12}
+FIXED_SIZE = {PIXEL_FORMAT: 20, UPDATE_REQUEST: 10, _KEY: 8, _POINTER: 6, _CONTINUOUS_UPDATES: 10, _QEMU: 12}
 """Bytes of the messages that always have the same length."""
 
-WATCHED = frozenset({_PIXEL_FORMAT, _ENCODINGS, _UPDATE_REQUEST, _CONTINUOUS_UPDATES, _FENCE})
+WATCHED = frozenset({PIXEL_FORMAT, ENCODINGS, UPDATE_REQUEST, _CONTINUOUS_UPDATES, _FENCE})
 """What everybody may send: how to be shown the picture, and when."""
 
 CONTROLLED = frozenset({_KEY, _POINTER, _CUT_TEXT, _DESKTOP_SIZE, _QEMU})
@@ -127,6 +128,10 @@ class ClientMessages:
 
     def receive(self, data: bytes) -> bytes:
         """The bytes to pass on to the machine. Raises ProtocolError."""
+        return b"".join(self.take_apart(data))
+
+    def take_apart(self, data: bytes) -> list[bytes]:
+        """The same, message by message; of a clipboard text its head and pieces. Raises ProtocolError."""
         passed: list[bytes] = []
         data = self._kept + data if self._kept else data
         at = 0
@@ -141,10 +146,11 @@ class ClientMessages:
             size = self._size(data, at)
             if size is None or at + size > len(data):
                 break
-            passed.append(self._filtered(data[at : at + size]))
+            if message := self._filtered(data[at : at + size]):
+                passed.append(message)
             at += size
         self._kept = data[at:]
-        return b"".join(passed)
+        return passed
 
     def release(self) -> bytes:
         """What lets go of every key and button that this viewer holds down; for one who loses control."""
@@ -170,13 +176,13 @@ class ClientMessages:
 
     def _counted_size(self, kind: int, data: bytes, at: int) -> int | None:
         head, offset, width, most = {
-            _ENCODINGS: (4, 2, 4, _MAX_ENCODINGS),
+            ENCODINGS: (4, 2, 4, _MAX_ENCODINGS),
             _FENCE: (9, 8, 1, _MAX_FENCE),
             _DESKTOP_SIZE: (8, 6, 16, 255),
         }[kind]
         if at + head > len(data):
             return None
-        count = int.from_bytes(data[at + offset : at + 4], "big") if kind == _ENCODINGS else data[at + offset]
+        count = int.from_bytes(data[at + offset : at + 4], "big") if kind == ENCODINGS else data[at + offset]
         if count > most:
             raise ProtocolError(f"A message of the type {kind} announces {count} parts.")
         return head + count * width
@@ -192,7 +198,7 @@ class ClientMessages:
         if kind in INPUT:
             self.inputs += 1
             self._remember(kind, message)
-        if kind == _ENCODINGS:
+        if kind == ENCODINGS:
             return self._agreed(message)
         if kind == _DESKTOP_SIZE and not (self._resizes and _sane_size(message)):
             return b""
@@ -202,7 +208,7 @@ class ClientMessages:
         encodings = struct.unpack(f">{(len(message) - 4) // 4}i", message[4:])
         kept = [encoding for encoding in encodings if encoding not in REFUSED_ENCODINGS]
         self._resizes = _EXTENDED_DESKTOP_SIZE in kept
-        return struct.pack(f">BxH{len(kept)}i", _ENCODINGS, len(kept), *kept)
+        return struct.pack(f">BxH{len(kept)}i", ENCODINGS, len(kept), *kept)
 
     def _begin_text(self, head: bytes, allowed: bool) -> bool:
         # A negative length announces the extended clipboard; its absolute value counts.

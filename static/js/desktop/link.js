@@ -5,7 +5,7 @@ import RFB from "../../vendor/novnc/core/rfb.js";
 const WAITS = [0.5, 1, 2, 4, 8]; // seconds between attempts; the last repeats
 const SILENCE = 8000; // ms without a byte after which a line counts as broken
 const ASK_STATE = 4000; // ms between looks at a machine that is not ready
-const SIGN_IN = 4401, WITHDRAWN = 4403, NOT_FOUND = 4404, OWNER_AWAY = 4409, STOPPED = 4410;
+const SIGN_IN = 4401, WITHDRAWN = 4403, NOT_FOUND = 4404, COME_AGAIN = 4408, OWNER_AWAY = 4409, STOPPED = 4410;
 const FINAL = { [SIGN_IN]: "signedOut", [WITHDRAWN]: "withdrawn", [NOT_FOUND]: "notFound" };
 
 const socketAddress = (path) => `${location.protocol.replace("http", "ws")}//${location.host}${path}`;
@@ -98,6 +98,8 @@ export class Link extends EventTarget {
 
     #closed(code) {
         this.#drop();
+        // What one may do changed: the picture stays while another line is opened, at once but not in a circle
+        if (code === COME_AGAIN && this.attempts++ === 0) return this.now();
         if (FINAL[code]) return this.#trouble({ what: FINAL[code], final: true });
         if (code === OWNER_AWAY) return this.#trouble({ what: "ownerAway", wait: 10 });
         if (code === STOPPED) return this.#trouble({ what: "stopped", wait: ASK_STATE / 1000, quiet: true });
