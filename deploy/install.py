@@ -22,7 +22,7 @@ DEBIAN_RUN = [
     *("dnsmasq-base", "iptables", "nftables", "redis-server"),
     *("mmdebstrap", "e2fsprogs", "extlinux", "mount", "kmod"),  # guest/build
 ]
-DEBIAN_TEST = ["postgresql", "chromium", "curl", "fonts-dejavu-core", "iproute2"]
+DEBIAN_TEST = ["postgresql", "chromium", "curl", "fonts-dejavu-core", "iproute2", "tigervnc-standalone-server"]
 DEBIAN_PYTHON = ["python3-venv", "python3-dev"]
 DEBIAN_NODE = ["nodejs", "npm"]
 

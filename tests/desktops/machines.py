@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from instances.screen import PixelFormat, vnc_response
 
@@ -172,3 +172,65 @@ async def listening(machine: M) -> AsyncIterator[M]:
         server.close()
         for writer in list(machine.writers):
             writer.transport.abort()
+
+
+class Easel(Machine):
+    """Shows one flat colour in Tight. Answers a request when the picture changed since, as a real screen does."""
+
+    def __init__(self, **manners: Any) -> None:
+        super().__init__(**manners)
+        self.colour = b"\x10\x20\x30"
+        self.requests: list[tuple[int, ...]] = []
+        self.encodings: list[tuple[int, ...]] = []
+        self.drawn = 0
+        self.bulk = 0
+        self._asking: set[asyncio.StreamWriter] = set()
+        self._stale: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await reader.readexactly(1)
+            if message[0] == 2:
+                message += await reader.readexactly(3)
+            rest = {0: 19, 2: 4 * int.from_bytes(message[2:4], "big"), 3: 9}.get(message[0], 0)
+            message += await reader.readexactly(rest)
+            async with self._news:
+                self._heard(message, writer)
+                self._news.notify_all()
+
+    def _heard(self, message: bytes, writer: asyncio.StreamWriter) -> None:
+        self.heard += message
+        if message[0] == 2:
+            self.encodings.append(struct.unpack(f">{len(message) // 4 - 1}i", message[4:]))
+        elif message[0] == 3:
+            self.requests.append(struct.unpack(">B4H", message[1:]))
+            self._asking.add(writer)
+            if not message[1]:
+                self._stale.add(writer)
+            self._answer()
+
+    def show(self, colour: bytes) -> None:
+        self.colour = colour
+        self._stale |= set(self.writers)
+        self._answer()
+
+    def _answer(self) -> None:
+        for writer in self._asking & self._stale:
+            writer.write(self.picture())
+            self.drawn += 1
+        answered = self._asking & self._stale
+        self._asking -= answered
+        self._stale -= answered
+
+    def picture(self) -> bytes:
+        """The whole screen as one filled rectangle, with a pointer's shape of `bulk` bytes, a multiple of 4096."""
+        shape = struct.pack(">4HiBx", 0, 0, 1024, self.bulk // 4096, 0x574D5664, 1) + bytes(self.bulk)
+        rectangles = [shape] if self.bulk else []
+        filled = struct.pack(">4HiB", 0, 0, *self.size, 7, 0x80) + self.colour
+        rectangles.append(filled)
+        return struct.pack(">BxH", 0, len(rectangles)) + b"".join(rectangles)
+
+    def resize(self, width: int, height: int) -> None:
+        self.size = width, height
+        for writer in self.writers:
+            writer.write(struct.pack(">BxH4Hi", 0, 1, 0, 0, width, height, -223))

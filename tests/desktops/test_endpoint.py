@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,13 +18,17 @@ from django.utils import timezone
 from websockets.exceptions import InvalidStatus
 
 from desktops import endpoint
-from desktops.models import Connection, Which
+from desktops.models import Connection, Room, Which
+from desktops.relay import Code
+from desktops.updates import BROWSERS, EMPTY_UPDATE
 from experiments.models import RoleGrant, User
 from instances.models import Instance, Member, MemberRole
 from instances.states import State
 from tests.desktops.conftest import CONSOLE_SECRET, DESKTOP_SECRET, House, in_database, sign_in
 from tests.desktops.machines import Machine, listening
-from tests.desktops.test_rfb import key, update_request
+from tests.desktops.test_gallery import QUESTION
+from tests.desktops.test_rfb import DOING, key, update_request
+from tests.desktops.test_updates import tight, update
 from tests.desktops.viewers import MESSAGE_LIMIT, Viewer, serving, viewing
 from tests.servers import RedisServer
 
@@ -64,6 +69,22 @@ async def does(house: House, viewer: Viewer, which: Which = Which.SCREEN) -> boo
     return did
 
 
+async def watches(house: House, viewer: Viewer) -> None:
+    """The picture comes, and nothing that the viewer says goes to the machine."""
+    asked = update_request(incremental=False)
+    await viewer.say(BROWSERS.orders() + asked)
+    await house.desktop.until(lambda: house.desktop.heard.endswith(asked))
+    begin = len(viewer.seen)
+    (await house.desktop.visited()).write(update(tight(0x80, b"red")))
+    seen = await viewer.until(begin + len(update(tight(0x8F, b"red"))))
+    assert seen[begin:] == update(tight(0x8F, b"red"))
+    await house.desktop.until(lambda: house.desktop.heard.endswith(update_request()))
+    heard = bytes(house.desktop.heard)
+    await viewer.say(b"".join(DOING) + QUESTION)
+    assert (await viewer.until(len(seen) + 4)).endswith(EMPTY_UPDATE)
+    assert bytes(house.desktop.heard) == heard
+
+
 async def test_the_owner_sees_and_does(house: House) -> None:
     async with looking(house, house.people.alice) as (viewer, _):
         await sees(house, viewer)
@@ -77,8 +98,7 @@ async def test_a_member_with_full_control_sees_and_does(house: House) -> None:
 
 async def test_a_guest_sees_and_does_nothing(house: House) -> None:
     async with looking(house, house.gwen) as (viewer, _):
-        await sees(house, viewer)
-        assert not await does(house, viewer)
+        await watches(house, viewer)
 
 
 @pytest.mark.parametrize("name", ["sam", "admin"])
@@ -313,20 +333,99 @@ async def test_support_ends_with_the_role(house: House) -> None:
         assert (await viewer.ended())[0] == 4403
 
 
-async def test_who_is_made_a_guest_only_watches_from_then_on(house: House) -> None:
+def become(user: User, role: MemberRole) -> None:
+    member = Member.objects.get(user=user)
+    member.role = role
+    member.save()
+
+
+async def test_who_is_made_a_guest_comes_again_and_only_watches(house: House) -> None:
     async with looking(house, house.people.bob) as (viewer, _):
         assert await does(house, viewer)
         await heard_by_control_line(house)
-        member = await in_database(Member.objects.get, user=house.people.bob)
-        member.role = MemberRole.GUEST
-        await in_database(member.save)
-        # What was held down is let go: that is how the machine hears of it.
+        await in_database(become, house.people.bob, MemberRole.GUEST)
+        assert (await viewer.ended())[0] == Code.COME_AGAIN
+    # What was held down is let go.
+    await house.desktop.until(lambda: house.desktop.heard.endswith(key(97, down=False)))
+    async with looking(house, house.people.bob) as (viewer, _):
+        await watches(house, viewer)
+
+
+async def test_a_guest_who_may_control_comes_again_for_it(house: House) -> None:
+    async with looking(house, house.gwen) as (viewer, _):
+        await heard_by_control_line(house)
+        await in_database(become, house.gwen, MemberRole.USER)
+        assert (await viewer.ended())[0] == Code.COME_AGAIN
+    await house.desktop.until(lambda: not house.desktop.writers)
+    house.desktop.heard.clear()
+    async with looking(house, house.gwen) as (viewer, _):
+        assert await does(house, viewer)
+
+
+def freeze(house: House) -> None:
+    Room.objects.get(instance=house.people.machine).delete()
+    Room.objects.create(instance=house.people.machine, members_alone=True, frozen=True)
+
+
+async def test_who_may_not_control_for_a_while_keeps_the_line(house: House) -> None:
+    async with looking(house, house.people.bob) as (viewer, _):
+        assert await does(house, viewer)
+        await heard_by_control_line(house)
+        await in_database(freeze, house)
         await house.desktop.until(lambda: house.desktop.heard.endswith(key(97, down=False)))
         assert not await does(house, viewer)
         await sees(house, viewer)
-        member.role = MemberRole.USER
-        await in_database(member.save)
-        await until_async(lambda: does(house, viewer))
+
+
+async def test_what_is_copied_reaches_watchers_once_the_owner_says_so(house: House) -> None:
+    copied = struct.pack(">BxxxI", 3, 5) + b"hello"
+    async with looking(house, house.gwen) as (viewer, _):
+        await watches(house, viewer)
+        await heard_by_control_line(house)
+        begin = len(viewer.seen)
+        (await house.desktop.visited()).write(copied + b"\2")
+        assert (await viewer.until(begin + 1))[begin:] == b"\2"
+
+        def allow() -> None:
+            room = Room.of(house.people.machine)
+            room.watchers_clipboard = True
+            room.save()
+
+        await in_database(allow)
+
+        async def copies() -> bool:
+            begin = len(viewer.seen)
+            (await house.desktop.visited()).write(copied + b"\2")
+            return (await viewer.until(begin + 1))[begin:].startswith(copied[:1])
+
+        await until_async(copies)
+
+
+async def test_watchers_share_one_line_and_each_is_remembered(house: House) -> None:
+    async with looking(house, house.gwen) as (first, _), looking(house, house.gwen):
+        await watches(house, first)
+        await until_async(lambda: in_database(lambda: Connection.objects.count() == 2))
+        assert len(house.desktop.writers) == 1
+        await first.socket.close()
+        await until_async(lambda: in_database(Connection.objects.filter(closed_at__isnull=False).exists))
+    row = await in_database(Connection.objects.get, closed_at__isnull=False)
+    assert (row.role, row.bytes_up, row.last_input_at) == ("watch", 0, None)
+    assert row.bytes_down > len(update(tight(0x80, b"red")))
+
+
+@pytest.mark.parametrize(("revoke", "code"), [(delete_machine, 4410), (reboot_machine, 4502)])
+async def test_a_watchers_desktop_ends_at_once_too(
+    house: House, revoke: Callable[[House, Client], None], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
+    async with looking(house, house.gwen) as (viewer, client):
+        await watches(house, viewer)
+        await heard_by_control_line(house)
+        begin = asyncio.get_running_loop().time()
+        await in_database(revoke, house, client)
+        assert (await viewer.ended())[0] == code
+        await quick(begin)
+        await house.desktop.until(lambda: not house.desktop.writers)
 
 
 async def test_a_change_that_nobody_told_is_found_within_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +495,7 @@ async def test_every_visit_is_remembered(house: House) -> None:
 
 async def test_watching_is_no_use_of_a_machine(house: House) -> None:
     async with looking(house, house.gwen) as (viewer, _):
-        assert not await does(house, viewer)
+        await watches(house, viewer)
         await viewer.socket.close()
         await until_async(lambda: in_database(Connection.objects.filter(closed_at__isnull=False).exists))
     assert (await in_database(Connection.objects.get)).last_input_at is None

@@ -236,7 +236,7 @@ async def flood(machine: Machine, most: int) -> int:
     raise AssertionError("the machine was never slowed")
 
 
-async def stall(port: int) -> socket.socket:
+async def stall(port: int, says: bytes = update_request()) -> socket.socket:
     """A viewer that finishes the handshake and then takes nothing any more."""
     loop = asyncio.get_running_loop()
     raw = socket.create_connection(("127.0.0.1", port))
@@ -247,8 +247,8 @@ async def stall(port: int) -> socket.socket:
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n",
     )
     assert b" 101 " in await loop.sock_recv(raw, 1024)
-    said = b"RFB 003.008\n\x01\x01" + update_request()
-    await loop.sock_sendall(raw, bytes([0x82, 0x80 | len(said)]) + bytes(4) + said)
+    said = b"RFB 003.008\n\x01\x01" + says
+    await loop.sock_sendall(raw, bytes([0x82, 0xFE, *len(said).to_bytes(2, "big")]) + bytes(4) + said)
     return raw
 
 

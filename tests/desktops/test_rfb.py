@@ -28,8 +28,8 @@ def encodings(*kinds: int) -> bytes:
     return struct.pack(f">BxH{len(kinds)}i", 2, len(kinds), *kinds)
 
 
-def update_request(x: int = 0) -> bytes:
-    return struct.pack(">BB4H", 3, 1, x, 0, 64, 48)
+def update_request(x: int = 0, *, incremental: bool = True) -> bytes:
+    return struct.pack(">BB4H", 3, incremental, x, 0, 64, 48)
 
 
 def key(keysym: int, down: bool = True) -> bytes:
