@@ -19,7 +19,7 @@ from desktops.gallery import COME_AGAIN, Place, Watcher
 from desktops.relay import NO_ANSWER, VIEWER_LEFT, Code, Ending
 from desktops.server import EXTENSION
 from desktops.updates import BROWSERS, EMPTY_UPDATE
-from instances.screen import snapshot
+from instances.screen import ScreenRefused, snapshot
 from tests.desktops.canvas import Canvas
 from tests.desktops.machines import Easel, Machine, listening
 from tests.desktops.test_relay import MIB, stall
@@ -366,14 +366,14 @@ async def test_who_could_not_keep_up_comes_in_anew(way: str, monkeypatch: pytest
     monkeypatch.setattr(gallery, "LAG", 0.0)
     async with opened(way) as (hall, easel), together(hall, 2) as (eyes, slow):
         await alone(easel)
-        slow.viewer.socket.transport.pause_reading()  # type: ignore[attr-defined]
+        slow.viewer.socket.transport.pause_reading()
         easel.bulk = 8 * MIB
         watcher, i = hall.watchers[1], 0
         while watcher.attached:
             easel.show(bytes([i, 0, 1]))
             await eyes.until(bytes([i, 0, 1]))
             i += 1
-        slow.viewer.socket.transport.resume_reading()  # type: ignore[attr-defined]
+        slow.viewer.socket.transport.resume_reading()
         easel.bulk = 0
         await slow.until(easel.colour)
         easel.show(BLUE)
@@ -422,7 +422,7 @@ async def test_a_watcher_who_leaves_takes_only_themselves_away(way: str) -> None
 async def test_a_machine_that_does_not_open_is_left_alone(way: str) -> None:
     async with listening(Machine(password="other")) as machine:
         watcher = Watcher(Place(HERE, machine.port, "mine", 1), asyncio.sleep, asyncio.sleep)  # type: ignore[arg-type]
-        with pytest.raises(gallery.ScreenRefused):
+        with pytest.raises(ScreenRefused):
             await watcher.enter()
         assert not gallery._galleries
 
