@@ -15,6 +15,7 @@ class State(StrEnum):
     UNREACHABLE = "unreachable"
     ERROR = "error"
     DELETING = "deleting"
+    BINNED = "binned"
     DELETED = "deleted"
 
 
@@ -33,7 +34,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     _S.HIBERNATED: frozenset({_S.STARTING, _S.DELETING}),
     _S.UNREACHABLE: frozenset({_S.ACTIVE, _S.STOPPED, _S.DELETING, _S.ERROR}),
     _S.ERROR: frozenset({_S.STARTING, _S.DELETING}),
-    _S.DELETING: frozenset({_S.DELETED, _S.ERROR}),
+    _S.DELETING: frozenset({_S.BINNED, _S.DELETED, _S.ERROR}),
+    _S.BINNED: frozenset({_S.STOPPED, _S.DELETING}),
     _S.DELETED: frozenset(),
 }
 
@@ -43,8 +45,11 @@ WORKING = frozenset({_S.BUILDING, _S.STARTING, _S.STOPPING, _S.REBOOTING, _S.HIB
 SETTLED = frozenset(State) - WORKING
 """Nothing moves until somebody asks or the host changes."""
 
-LIVE = frozenset(State) - {_S.DELETED}
-"""Counts towards the quota and holds disk on a host."""
+LIVE = frozenset(State) - {_S.BINNED, _S.DELETED}
+"""Exists for its owner and counts towards the quota."""
+
+ON_HOST = frozenset(State) - {_S.DELETED}
+"""Holds disk on a host: what is live, and what lies in the recycle bin."""
 
 OPENABLE = frozenset({_S.ACTIVE})
 """The desktop may be entered."""

@@ -1,4 +1,4 @@
-from instances.models.catalogue import Flavour, FlavourLimit, Image, ImageProtocol, Plan, Protocol, Visibility
+from instances.models.catalogue import Extending, Flavour, FlavourLimit, Image, ImageProtocol, Plan, Protocol, Visibility
 from instances.models.hosts import Host, Stray
 from instances.models.instance import (
     IllegalTransition,
@@ -11,9 +11,13 @@ from instances.models.instance import (
     Thumbnail,
     Transition,
 )
+from instances.models.life import Entry, Extension, LifePolicy, TimeLimit
 from instances.models.notices import Notice
 
 __all__ = [
+    "Entry",
+    "Extending",
+    "Extension",
     "Flavour",
     "FlavourLimit",
     "Host",
@@ -21,6 +25,7 @@ __all__ = [
     "Image",
     "ImageProtocol",
     "Instance",
+    "LifePolicy",
     "Member",
     "MemberChange",
     "MemberRole",
@@ -31,6 +36,7 @@ __all__ = [
     "Stray",
     "Superseded",
     "Thumbnail",
+    "TimeLimit",
     "Transition",
     "Visibility",
 ]

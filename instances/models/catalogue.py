@@ -28,6 +28,14 @@ class Visibility(models.TextChoices):
     NOBODY = "nobody", _("Nobody: no new machines")
 
 
+class Extending(models.TextChoices):
+    """Whose requests for more time are accepted without staff looking at them."""
+
+    NOBODY = "nobody", _("Nobody: staff answer each")
+    STAFF = "staff", _("Facility staff")
+    ALL = "all", _("Everyone")
+
+
 class Image(models.Model):
     """A bootable disk. `path` is a qcow2 file where the workers run; `sha256` names its bytes on every host."""
 
@@ -46,6 +54,9 @@ class Image(models.Model):
     )
     boot_commands = models.TextField(
         _("boot commands"), blank=True, help_text=_("A shell script, run once as root in each new machine.")
+    )
+    extending = models.CharField(
+        _("more time without asking staff"), max_length=10, choices=Extending.choices, default=Extending.NOBODY
     )
     created_at = models.DateTimeField(_("added"), auto_now_add=True)
 

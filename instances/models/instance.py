@@ -154,6 +154,21 @@ class Instance(models.Model):
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
     expires_at = models.DateTimeField(_("ends"), null=True, blank=True)
+    may_end_at = models.DateTimeField(_("may live until"), null=True, editable=False)
+    ends_set_at = models.DateTimeField(_("end set"), null=True, editable=False)
+    end_warned_at = models.DateTimeField(_("told of its end"), null=True, editable=False)
+    pinned = models.BooleanField(_("kept by staff"), default=False, editable=False)
+
+    # Input is `last_used_at`; the rest of what is known of its use. `cpu_readings` are pairs as in instances.limits.
+    worked_at = models.DateTimeField(_("last worked"), null=True, editable=False)
+    cpu_readings = models.JSONField(default=list, editable=False)
+    awake_until = models.DateTimeField(_("kept awake until"), null=True, editable=False)
+    job = models.CharField(_("declared job"), max_length=200, blank=True, editable=False)
+    job_at = models.DateTimeField(_("declared job seen"), null=True, editable=False)
+    idle_warned_at = models.DateTimeField(_("told that it is idle"), null=True, editable=False)
+
+    due_at = models.DateTimeField(_("looked at by"), default=timezone.now, editable=False)
+    bin_until = models.DateTimeField(_("in the recycle bin until"), null=True, editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
 
     objects = InstanceQuerySet.as_manager()
@@ -168,6 +183,7 @@ class Instance(models.Model):
             models.Index(fields=["state"], name="machines_by_state"),
             models.Index(fields=["host"], name="live_machines_of_host", condition=~Q(state="deleted")),
             models.Index(fields=["deadline_at"], name="machines_due", condition=Q(deadline_at__isnull=False)),
+            models.Index(fields=["due_at"], name="lives_to_look_at", condition=~Q(state="deleted")),
         ]
 
     def __str__(self) -> str:
@@ -234,12 +250,16 @@ def _changes(to: State, now: datetime, reason: str) -> dict[str, object]:
         "deadline_at": now + deadline if deadline else None,
         "problem": reason if to in {State.ERROR, State.UNREACHABLE} else "",
     }
-    if to in {State.STARTING, State.REBOOTING, State.STOPPED, State.HIBERNATED, State.DELETED}:
+    if to not in WORKING:
+        changes["due_at"] = now  # what may become of it now is another question than before
+    if to in {State.STARTING, State.REBOOTING, State.STOPPED, State.HIBERNATED, State.BINNED, State.DELETED}:
         changes |= {"desktop_ready_at": None, "jupyter_ready_at": None}
-    if to in {State.STOPPED, State.HIBERNATED, State.DELETED}:
+    if to in {State.STOPPED, State.HIBERNATED, State.BINNED, State.DELETED}:
         changes |= {"address": None, "console_port": None}
-    if to == State.DELETED:
+    if to in {State.BINNED, State.DELETED}:
         changes["deleted_at"] = now
+    if to == State.STOPPED:
+        changes |= {"deleted_at": None, "bin_until": None}
     return changes
 
 
