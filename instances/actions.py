@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, Sum
 from django.utils import timezone
@@ -15,11 +16,22 @@ from django.utils.translation import gettext as _
 from experiments.access import experiments_for, may_work_without_experiment
 from experiments.models import Experiment, Role, User
 from instances import tasks
-from instances.limits import ends_at, may_create
-from instances.models import Host, IllegalTransition, Instance, Member, MemberRole, Plan, Superseded, Transition
+from instances.limits import may_create
+from instances.models import (
+    Host,
+    IllegalTransition,
+    Instance,
+    LifePolicy,
+    Member,
+    MemberRole,
+    Plan,
+    Superseded,
+    Transition,
+)
 from instances.models.catalogue import plans_for
+from instances.models.life import limits_of
 from instances.placement import Need, Room, choose
-from instances.states import HOLDS_CPU, LIVE, WORKING, State
+from instances.states import HOLDS_CPU, ON_HOST, WORKING, State
 
 
 class Refused(Exception):
@@ -50,7 +62,7 @@ class Wish:
 
 def quota_of(user: User) -> int:
     """How many live machines the person may own."""
-    return user.quota if user.quota is not None else int(settings.VISA_DEFAULT_QUOTA)
+    return user.quota if user.quota is not None else LifePolicy.current().quota
 
 
 def create(owner: User, wish: Wish) -> Instance:
@@ -98,16 +110,16 @@ def _place(plan: Plan) -> Host:
 
 
 def room_of(host: Host, apart_from: int | None = None) -> Room:
-    """What the host may still promise: its real size times the overcommit, less what live machines claim.
+    """What the host may still promise: its real size times the overcommit, less what its machines claim.
 
     A machine that runs on the host claims, whatever its row says; `apart_from` leaves one out, by its row number.
     """
-    live = host.instances.filter(state__in=LIVE)
+    there = host.instances.filter(state__in=ON_HOST)
     if apart_from is not None:
-        live = live.exclude(pk=apart_from)
-    claiming = live.filter(Q(state__in=HOLDS_CPU) | Q(power__in=["running", "paused"]))
+        there = there.exclude(pk=apart_from)
+    claiming = there.filter(Q(state__in=HOLDS_CPU) | Q(power__in=["running", "paused"]))
     running = claiming.aggregate(cpus=Sum("vcpus"), memory=Sum("memory_mib"))
-    disk = live.aggregate(disk=Sum("disk_gib"))["disk"]
+    disk = there.aggregate(disk=Sum("disk_gib"))["disk"]
     return Room(
         host=host.pk,
         vcpus=host.cpus * host.cpu_overcommit - (running["cpus"] or 0),
@@ -118,6 +130,8 @@ def room_of(host: Host, apart_from: int | None = None) -> Room:
 
 def _write(owner: User, wish: Wish, host: Host) -> Instance:
     now, flavour = timezone.now(), wish.plan.flavour
+    lifetime = limits_of(owner, flavour.pk).lifetime
+    end = now + lifetime if lifetime else None
     instance = Instance.objects.create(
         owner=owner,
         request_key=wish.request_key,
@@ -131,7 +145,9 @@ def _write(owner: User, wish: Wish, host: Host) -> Instance:
         screen_width=wish.screen_width,
         screen_height=wish.screen_height,
         keyboard=wish.keyboard,
-        expires_at=ends_at(now, staff=owner.has_role(Role.STAFF, Role.ADMIN)),
+        expires_at=end,
+        may_end_at=end,
+        ends_set_at=now,
     )
     instance.experiments.set(wish.experiments)
     Member.objects.create(instance=instance, user=owner, role=MemberRole.OWNER)
@@ -141,7 +157,15 @@ def _write(owner: User, wish: Wish, host: Host) -> Instance:
 
 def start(instance: Instance, by: User) -> None:
     """Power on a stopped machine, or wake a hibernated one. Already starting or running is success."""
+    check_manager(instance, by)
+    if instance.ended(timezone.now()):
+        raise Refused(_("This machine has come to its end. Ask for more time, and it can be started again."))
     _ask(instance, by, State.STARTING, {State.STARTING, State.ACTIVE}, another_attempt=True)
+
+
+def hibernate(instance: Instance, by: User) -> None:
+    """Put to sleep: memory goes to disk, opening it resumes it. Already asleep is success."""
+    _ask(instance, by, State.HIBERNATING, {State.HIBERNATING, State.HIBERNATED})
 
 
 def retry(instance: Instance, by: User) -> None:
@@ -160,8 +184,13 @@ def reboot(instance: Instance, by: User) -> None:
 
 
 def delete(instance: Instance, by: User) -> None:
-    """Remove the machine and its disk for good. Already on its way out is success."""
-    _ask(instance, by, State.DELETING, {State.DELETING, State.DELETED})
+    """Into the recycle bin, where the facility keeps one, and else for good. Already on its way out is success.
+
+    A machine that was never finished leaves nothing worth keeping.
+    """
+    days = LifePolicy.current().bin_days if instance.built_at and instance.state != State.BUILDING else 0
+    kept = timezone.now() + timedelta(days=days) if days else None
+    _ask(instance, by, State.DELETING, {State.DELETING, State.BINNED, State.DELETED}, bin_until=kept)
 
 
 def rename(instance: Instance, by: User, name: str, comments: str) -> None:
@@ -183,7 +212,9 @@ def check_manager(instance: Instance, by: User) -> None:
         raise NotAllowed(_("Only the owner of this machine may do that."))
 
 
-def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_attempt: bool = False) -> None:
+def _ask(
+    instance: Instance, by: User, to: State, done: set[State], *, another_attempt: bool = False, **facts: Any
+) -> None:
     check_manager(instance, by)
     if instance.state in done:
         return
@@ -192,7 +223,7 @@ def _ask(instance: Instance, by: User, to: State, done: set[State], *, another_a
         with transaction.atomic():
             if to == State.STARTING:
                 _claim_again(instance)
-            instance.transition(to, by=by, only_if=_still_manages(by), attempt=attempt)
+            instance.transition(to, by=by, only_if=_still_manages(by), attempt=attempt, **facts)
             tasks.ring(instance.pk)
     except (IllegalTransition, Superseded) as error:
         instance.refresh_from_db()

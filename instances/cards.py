@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from experiments.models import User
+from instances import evidence
+from instances.limits import Facts, Verdict, Why
 from instances.models import Instance, MemberChange, Transition
 from instances.states import TRANSITIONS, WORKING, State
 
@@ -39,6 +41,7 @@ LOOKS: dict[State, Look] = {
     State.UNREACHABLE: Look(gettext_lazy("Out of reach"), "warn", "triangle-alert"),
     State.ERROR: Look(gettext_lazy("Needs a hand"), "bad", "circle-x"),
     State.DELETING: Look(gettext_lazy("Being deleted"), "busy", "circle-dashed"),
+    State.BINNED: Look(gettext_lazy("In the recycle bin"), "rest", "trash-2"),
     State.DELETED: Look(gettext_lazy("Deleted"), "rest", "trash-2"),
 }
 WAITING = Look(gettext_lazy("Waiting for the desktop"), "busy", "circle-dashed")
@@ -49,6 +52,14 @@ STEPS: dict[str, Words] = {
     "start": gettext_lazy("Switch the machine on"),
     "boot": gettext_lazy("Start the system"),
     "desktop": gettext_lazy("Draw the desktop"),
+}
+USE_ICONS = {
+    Why.PINNED: "lock",
+    Why.AWAKE: "sun",
+    Why.IDLE: "moon",
+    Why.ENDING: "hourglass",
+    Why.ENDED: "hourglass",
+    Why.UNSEEN: "wifi-off",
 }
 SOON = timedelta(days=2)
 MAKING = {State.BUILDING, State.STARTING, State.REBOOTING}
@@ -65,7 +76,8 @@ HISTORY: dict[str, Words] = {
     State.UNREACHABLE: gettext_lazy("The host stopped answering"),
     State.ERROR: gettext_lazy("Something failed"),
     State.DELETING: gettext_lazy("Deletion asked for"),
-    State.DELETED: gettext_lazy("Deleted"),
+    State.BINNED: gettext_lazy("Put into the recycle bin"),
+    State.DELETED: gettext_lazy("Deleted for good"),
 }
 
 
@@ -119,11 +131,29 @@ class Card:
     instance: Instance
     user: User
     manages: bool
+    found: Verdict
+    facts: Facts
     sees: bool = False
     look: Look = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "look", look_of(self.instance))
+
+    @property
+    def use(self) -> str:
+        """Why it is kept or what becomes of it, in words; nothing where that is not a question now."""
+        if self.working or self.instance.gone or self.instance.state == State.UNREACHABLE:
+            return ""
+        return evidence.sentence(self.found, self.facts, timezone.now())
+
+    @property
+    def use_icon(self) -> str:
+        return USE_ICONS.get(self.found.why, "activity")
+
+    @property
+    def may_ask_for_time(self) -> bool:
+        """From its card: when the end is near. On its page it may be asked for at any time."""
+        return self.manages and self.found.why in {Why.ENDING, Why.ENDED}
 
     @property
     def mine(self) -> bool:
@@ -168,6 +198,8 @@ class Card:
         acts = []
         if State.REBOOTING in allowed:
             acts.append(self._reboot())
+        if State.HIBERNATING in allowed:
+            acts.append(self._sleep())
         if State.STOPPING in allowed:
             acts.append(self._stop())
         if State.DELETING in allowed:
@@ -184,7 +216,11 @@ class Card:
     @property
     def ends_soon(self) -> bool:
         ends = self.instance.expires_at
-        return ends is not None and ends - timezone.now() < SOON
+        return not self.instance.pinned and ends is not None and ends - timezone.now() < SOON
+
+    @property
+    def ended(self) -> bool:
+        return self.instance.ended(timezone.now())
 
     @property
     def total(self) -> float | None:
@@ -212,14 +248,19 @@ class Card:
         loss = _("Programs in it are closed. What you have not saved is lost; files stay.")
         return self._act("reboot", _("Restart"), "rotate-cw", question=question, loss=loss)
 
+    def _sleep(self) -> Act:
+        question = _("Put “%(name)s” to sleep?") % {"name": self.instance.name}
+        loss = _("Nothing is lost: programs wait as they are, and go on when you resume it.")
+        return self._act("hibernate", _("Put to sleep"), "moon-star", question=question, loss=loss)
+
     def _stop(self) -> Act:
         question = _("Stop “%(name)s”?") % {"name": self.instance.name}
         loss = _("Programs in it are closed. What you have not saved is lost; files stay, and you can start it again.")
         return self._act("stop", _("Stop"), "power-off", question=question, loss=loss)
 
     def _delete(self) -> Act:
-        question = _("Delete “%(name)s” for good?") % {"name": self.instance.name}
-        loss = _("The machine and every file on its own disk are lost. Nobody can bring them back.")
+        question = _("Delete “%(name)s”?") % {"name": self.instance.name}
+        loss = _("Programs in it are closed. Its disk stays in the recycle bin for a while, then it is lost for good.")
         return self._act("delete", _("Delete"), "trash-2", question=question, loss=loss, danger=True)
 
 
@@ -262,6 +303,8 @@ def _line(name: str, begun: dict[str, datetime], order: list[str], instance: Ins
 
 def said(transition: Transition) -> Words:
     """A row of the history in plain words."""
+    if transition.origin == State.BINNED and transition.to == State.STOPPED:
+        return _("Brought back")
     asked = transition.to == State.STARTING and transition.origin != State.BUILDING
     return _("Start asked for") if asked else HISTORY.get(transition.to, transition.to)
 
@@ -271,6 +314,8 @@ def happened(instance: Instance, most: int) -> list[Event]:
     moves = instance.transitions.select_related("by").order_by("-at", "-pk")[:most]
     changes = instance.member_changes.select_related("by", "user").order_by("-at", "-pk")[:most]
     lines = [Event(said(row), row.by, row.at, row.reason) for row in moves]
+    entries = instance.entries.select_related("by").order_by("-at", "-pk")[:most]
+    lines += [Event(evidence.entry_words(row.kind, row.facts), row.by, row.at, row.reason) for row in entries]
     lines += [Event(change_said(row), row.by if row.by != row.user else None, row.at) for row in changes]
     return sorted(lines, key=lambda line: line.at, reverse=True)[:most]
 

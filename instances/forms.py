@@ -35,6 +35,37 @@ class NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stu
         fields = ["name", "comments"]
 
 
+class EndForm(forms.Form):
+    """A day on which the machine is to end."""
+
+    end = forms.DateField(
+        label=_("Last day"),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"required": _("Choose a day."), "invalid": _("Choose a day.")},
+    )
+
+
+class AwakeForm(forms.Form):
+    """For how many days the machine is not to fall asleep; 0 for no longer."""
+
+    days = forms.IntegerField(
+        label=_("Days"),
+        min_value=0,
+        error_messages={"required": _("Choose a number of days."), "invalid": _("Choose a number of days.")},
+    )
+
+
+class MoreForm(forms.Form):
+    """Why somebody needs more time."""
+
+    reason = forms.CharField(
+        label=_("What do you need the time for?"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": _("Say in a few words what you need the time for.")},
+    )
+
+
 class MachineForm(forms.Form):
     """The wish for a machine of `user`; `wish()` of a valid form is what `actions.create` takes.
 

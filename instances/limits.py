@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-VISITOR_LIFETIME, VISITOR_IDLE = timedelta(days=14), timedelta(days=4)
-"""What holds where no rule at all matches."""
-
 WINDOW = timedelta(minutes=5)
 """Load is measured over this time, so that a burst of a minute (a timer in the guest) is not taken for work."""
 
@@ -41,6 +38,13 @@ class Rule:
     idle: timedelta | None
 
 
+DEFAULTS = (
+    Rule("", None, timedelta(days=14), timedelta(days=4)),
+    Rule("staff", None, timedelta(days=60), timedelta(days=8)),
+)
+"""What a facility begins with, and what holds where it has no rule at all for everyone."""
+
+
 @dataclass(frozen=True)
 class Limits:
     lifetime: timedelta | None
@@ -51,9 +55,8 @@ def limits_for(rules: Iterable[Rule], roles: Iterable[str], flavour: int) -> Lim
     """The most generous of the rules that match; rules that name the size put the general ones aside."""
     mine = {"", *roles}
     matching = [rule for rule in rules if rule.role in mine and rule.flavour in {None, flavour}]
-    counted = [rule for rule in matching if rule.flavour == flavour] or matching
-    if not counted:
-        return Limits(VISITOR_LIFETIME, VISITOR_IDLE)
+    named = [rule for rule in matching if rule.flavour == flavour]
+    counted = named or matching or [rule for rule in DEFAULTS if rule.role in mine]
     return Limits(_longest(rule.lifetime for rule in counted), _longest(rule.idle for rule in counted))
 
 
@@ -165,7 +168,7 @@ class Verdict:
 
 
 def verdict(facts: Facts, notice: Notice, now: datetime) -> Verdict:
-    """What becomes of a machine now. A warning always comes first, and its full time passes before anything is taken."""
+    """What becomes of a machine now. A warning comes first, and its full time passes before anything is taken."""
     if facts.pinned:
         return Verdict(Act.KEEP, Why.PINNED)
     end, idle = _end(facts, notice, now), _idle(facts, notice, now)
@@ -198,7 +201,7 @@ def _end(facts: Facts, notice: Notice, now: datetime) -> Verdict:
     return Verdict(act, Why.ENDED, ended, ended + notice.grace, ended + notice.grace)
 
 
-def quiet_since(facts: Facts, now: datetime) -> datetime:
+def quiet_since(facts: Facts) -> datetime:
     """The last sign of use or work; a promise to stay awake counts until it ends."""
     signs = [facts.started_at, facts.input_at, facts.worked_at, facts.job_at, facts.awake_until]
     return max(sign for sign in signs if sign is not None)
@@ -207,13 +210,16 @@ def quiet_since(facts: Facts, now: datetime) -> datetime:
 def _idle(facts: Facts, notice: Notice, now: datetime) -> Verdict:
     if not facts.running:
         return Verdict(Act.KEEP, Why.RESTING)
-    quiet = quiet_since(facts, now)
     if facts.idle_limit is None:
-        return Verdict(Act.KEEP, _evidence(facts, now), quiet)
+        return Verdict(Act.KEEP, _evidence(facts, now), quiet_since(facts))
     if facts.seen_at is None or now - facts.seen_at > BLIND:
         return Verdict(Act.KEEP, Why.UNSEEN, facts.seen_at, look_again_at=now + BLIND)
-    told_before = min(notice.idle, facts.idle_limit / 4)
-    due = quiet + facts.idle_limit
+    return _within(facts.idle_limit, facts, notice, now)
+
+
+def _within(limit: timedelta, facts: Facts, notice: Notice, now: datetime) -> Verdict:
+    quiet, told_before = quiet_since(facts), min(notice.idle, limit / 4)
+    due = quiet + limit
     if now < due - told_before:
         return Verdict(Act.KEEP, _evidence(facts, now), quiet, due, due - told_before)
     if facts.idle_warned_at is None or facts.idle_warned_at < quiet:

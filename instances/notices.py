@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db import transaction
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from experiments.models import User
 from instances import signals
 from instances.models import Instance, Notice
+from instances.times import moment
 
 KEPT = timedelta(days=90)
 """How long a notice that was read can be looked up again."""
@@ -41,6 +42,15 @@ class Kind(StrEnum):
     MEMBER_REMOVED = "member_removed"
     HANDED_OVER = "handed_over"
     OWNER_CHANGED = "owner_changed"
+    LIFE_IDLE = "life_idle"
+    LIFE_ENDING = "life_ending"
+    LIFE_SLEEPS = "life_sleeps"
+    LIFE_ENDED = "life_ended"
+    LIFE_DELETED = "life_deleted"
+    LIFE_BACK = "life_back"
+    TIME_ASKED = "time_asked"
+    TIME_GIVEN = "time_given"
+    TIME_REFUSED = "time_refused"
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,17 @@ SENTENCES: dict[Kind, Sentence] = {
     Kind.SUPPORT_OVER: Sentence(_("The time of %(who)s on “%(machine)s” is over."), "clock"),
     Kind.HELP_WANTED: Sentence(_("%(who)s calls for help on “%(machine)s”."), "life-buoy", "home", detail="message"),
     Kind.HELP_COMES: Sentence(_("%(who)s comes to help on “%(machine)s”."), "life-buoy", "desktop"),
+    Kind.LIFE_IDLE: Sentence(_("“%(machine)s” is idle and goes to sleep %(when)s."), "moon-star"),
+    Kind.LIFE_ENDING: Sentence(_("“%(machine)s” comes to its end %(when)s."), "clock"),
+    Kind.LIFE_SLEEPS: Sentence(_("“%(machine)s” sleeps now: nobody used it. Opening it wakes it."), "moon-star"),
+    Kind.LIFE_ENDED: Sentence(_("“%(machine)s” came to its end. It is deleted %(when)s."), "clock"),
+    Kind.LIFE_DELETED: Sentence(_("“%(machine)s” was deleted after its end."), "trash-2", "machines-past"),
+    Kind.LIFE_BACK: Sentence(_("%(who)s brought “%(machine)s” back from the recycle bin."), "history"),
+    Kind.TIME_ASKED: Sentence(
+        _("%(who)s asks for more time for “%(machine)s”."), "clock", "admin:instances_extension_changelist", "reason"
+    ),
+    Kind.TIME_GIVEN: Sentence(_("“%(machine)s” may live until %(when)s."), "clock", detail="words"),
+    Kind.TIME_REFUSED: Sentence(_("No more time for “%(machine)s”."), "clock", detail="words"),
     Kind.HELP_DONE: Sentence(_("%(who)s closed the call for help on “%(machine)s”."), "check"),
     Kind.MEMBER_ADDED: Sentence(_("%(who)s shares “%(machine)s” with you."), "user-plus"),
     Kind.MEMBER_JOINED: Sentence(_("%(who)s came to “%(machine)s” by your link."), "user-plus"),
@@ -96,8 +117,7 @@ class Told:
     @property
     def text(self) -> str:
         machine = self.notice.instance.name if self.notice.instance else ""
-        facts: dict[str, object] = {"machine": machine, **self.notice.facts}
-        return str(self._sentence.words) % facts
+        return str(self._sentence.words) % {"machine": machine, **readable(self.notice.facts)}
 
     @property
     def detail(self) -> str:
@@ -108,6 +128,12 @@ class Told:
         name = self._sentence.leads_to
         of_a_machine = self.notice.instance and name in {"machine", "desktop"}
         return reverse(name, args=[self.notice.instance.uuid] if self.notice.instance and of_a_machine else [])
+
+
+def readable(facts: dict[str, str]) -> dict[str, str]:
+    """The facts with the moment that `when` tells (ISO 8601) as its reader writes it."""
+    when = facts.get("when")
+    return facts | {"when": moment(datetime.fromisoformat(when))} if when else facts
 
 
 def tell(people: Iterable[User], kind: Kind, instance: Instance | None = None, **facts: str) -> None:

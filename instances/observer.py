@@ -18,11 +18,11 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
-from instances import screen, tasks
-from instances.drivers.base import DomainStatus
+from instances import limits, screen, tasks
+from instances.drivers.base import DomainStatus, Power
 from instances.judgement import RUNNING, Cause, Move, on_absence, on_power
-from instances.models import Host, IllegalTransition, Instance, Protocol, Stray, Superseded
-from instances.states import LIVE, State
+from instances.models import Host, IllegalTransition, Instance, LifePolicy, Protocol, Stray, Superseded
+from instances.states import LIVE, ON_HOST, State
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ SECOND_LOOK = timedelta(seconds=5)
 
 NOTE_EVERY = timedelta(seconds=30)
 """An unchanged observation is written again after this time, so that `observed_at` tells when we looked."""
+
+READ_EVERY = timedelta(minutes=1)
+"""Between two readings of a machine's CPU counter."""
 
 UNDRAWN_PATIENCE = timedelta(seconds=20)
 """A desktop that answers but stays one flat colour is taken as ready after this time: its image may be plain."""
@@ -42,7 +45,7 @@ def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> None:
     """Make the rows of one host agree with a full look at it that began at `now`."""
     seen = {status.uuid: status for status in statuses}
     mine = Instance.objects.filter(host=host)
-    for instance in mine.filter(state__in=LIVE):
+    for instance in mine.filter(state__in=ON_HOST):
         status = seen.pop(instance.uuid, None)
         if status is None:
             _absent(instance, now)
@@ -71,9 +74,24 @@ def _note(instance: Instance, status: DomainStatus, now: datetime) -> None:
     if status.addresses:
         facts["address"] = status.addresses[0]
     changed = any(getattr(instance, name) != value for name, value in facts.items())
+    facts |= _work(instance, status, now)
     stale = instance.observed_at is None or now - instance.observed_at > NOTE_EVERY
-    if changed or stale:
+    if changed or stale or "cpu_readings" in facts:
         Instance.objects.filter(pk=instance.pk, state=instance.state).update(**facts, observed_at=now)
+
+
+def _work(instance: Instance, status: DomainStatus, now: datetime) -> dict[str, Any]:
+    """What the host's CPU counter says of the machine's work, once a minute.
+
+    After a time in which nobody looked, the doubt is the owner's benefit: it may have worked all along.
+    """
+    readings = instance.cpu_readings
+    if status.power != Power.RUNNING or (readings and now.timestamp() - readings[-1][0] < READ_EVERY.total_seconds()):
+        return {}
+    fresh = limits.with_reading(readings, now.timestamp(), status.cpu_seconds)
+    blind = instance.observed_at is not None and now - instance.observed_at > limits.BLIND
+    works = limits.load(fresh) >= LifePolicy.current().busy_percent
+    return {"cpu_readings": fresh} | ({"worked_at": now} if works or blind else {})
 
 
 def _absent(instance: Instance, now: datetime) -> None:
@@ -109,7 +127,7 @@ def _sentence(cause: Cause) -> str:
 
 
 def _unexpected(host: Host, unknown: set[UUID]) -> None:
-    """Domains of ours with no live row here: deleted ones are removed at the second look, others shown to staff."""
+    """Domains of ours with no row here: deleted ones are removed at the second look, others shown to staff."""
     deleted = set(
         Instance.objects.filter(uuid__in=unknown, host=host, state=State.DELETED).values_list("uuid", flat=True)
     )

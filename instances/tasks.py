@@ -14,7 +14,7 @@ from django.utils.translation import gettext_noop as _
 
 from instances import notices, pictures
 from instances.drivers import open_host
-from instances.drivers.base import Driver, DriverError, HostUnreachable, Power
+from instances.drivers.base import DomainStatus, Driver, DriverError, HostUnreachable, Power
 from instances.leases import lease
 from instances.models import Host, IllegalTransition, Instance, Superseded
 from instances.specs import host_spec, instance_spec
@@ -87,8 +87,9 @@ def fail(instance: Instance, reason: str) -> None:
     starts it afresh and its memory serves others meanwhile.
     """
     origin = State(instance.state)
+    to = State.ACTIVE if origin == State.HIBERNATING else State.ERROR  # what could not fall asleep works on
     try:
-        instance.transition(State.ERROR, reason=reason)
+        instance.transition(to, reason=reason)
     except (Superseded, IllegalTransition):
         return
     if instance.built_at is None:
@@ -140,12 +141,17 @@ def _start(driver: Driver, instance: Instance) -> None:
 
 
 def _stop(driver: Driver, instance: Instance) -> None:
-    if _is_running(driver, instance):
-        patient = timezone.now() < instance.state_since + PATIENCE
-        driver.stop(instance.uuid, force=not patient)
-        if patient:
-            return
-    instance.transition(State.STOPPED)
+    if _is_off(driver, instance):
+        instance.transition(State.STOPPED)
+
+
+def _is_off(driver: Driver, instance: Instance) -> bool:
+    """Whether it is off now; else it was asked to shut down, and after some patience its power is taken."""
+    if not _is_running(driver, instance):
+        return True
+    patient = timezone.now() < instance.state_since + PATIENCE
+    driver.stop(instance.uuid, force=not patient)
+    return not patient
 
 
 def _reboot(driver: Driver, instance: Instance) -> None:
@@ -167,8 +173,12 @@ def _hibernate(driver: Driver, instance: Instance) -> None:
 
 
 def _delete(driver: Driver, instance: Instance) -> None:
+    if instance.bin_until and _find(driver, instance):
+        if _is_off(driver, instance):
+            instance.transition(State.BINNED)
+        return
     driver.destroy(instance.uuid)
-    instance.transition(State.DELETED)
+    instance.transition(State.DELETED, deleted_at=instance.deleted_at or timezone.now(), bin_until=None)
 
 
 WORK = {
@@ -182,8 +192,12 @@ WORK = {
 
 
 def _is_running(driver: Driver, instance: Instance) -> bool:
-    found = next((status for status in driver.observe() if status.uuid == instance.uuid), None)
+    found = _find(driver, instance)
     return found is not None and found.power in {Power.RUNNING, Power.PAUSED}
+
+
+def _find(driver: Driver, instance: Instance) -> DomainStatus | None:
+    return next((status for status in driver.observe() if status.uuid == instance.uuid), None)
 
 
 @shared_task

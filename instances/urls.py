@@ -1,6 +1,6 @@
 from django.urls import path
 
-from instances import views
+from instances import timing, views
 
 urlpatterns = [
     path("new/", views.new, name="machine-new"),
@@ -12,5 +12,11 @@ urlpatterns = [
     path("<uuid:uuid>/status/", views.status, name="machine-status"),
     path("<uuid:uuid>/rename/", views.rename, name="machine-rename"),
     path("<uuid:uuid>/thumbnail/", views.thumbnail, name="machine-thumbnail"),
+    path("<uuid:uuid>/time/", timing.show, name="machine-time"),
+    path("<uuid:uuid>/time/end/", timing.end, name="machine-end"),
+    path("<uuid:uuid>/time/awake/", timing.awake, name="machine-awake"),
+    path("<uuid:uuid>/time/more/", timing.more, name="machine-more-time"),
+    path("<uuid:uuid>/bin/back/", timing.back, name="machine-back"),
+    path("<uuid:uuid>/bin/empty/", timing.empty, name="machine-empty"),
     path("<uuid:uuid>/<slug:name>/", views.act, name="machine-act"),
 ]

@@ -14,6 +14,7 @@ from django.db.models import F, prefetch_related_objects
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 from django.views.decorators.http import condition, require_GET, require_http_methods, require_POST
@@ -22,13 +23,24 @@ from experiments.access import experiments_for
 from experiments.models import User
 from instances import actions, sight
 from instances.cards import Card, happened
-from instances.forms import DEFAULT_SCREEN, SCREENS, MachineForm, NameForm, name_for, suggested_name
-from instances.models import Flavour, FlavourLimit, Host, Image, Instance, Member, Plan, Thumbnail
+from instances.expiry import Rulebook
+from instances.forms import (
+    DEFAULT_SCREEN,
+    SCREENS,
+    AwakeForm,
+    EndForm,
+    MachineForm,
+    MoreForm,
+    NameForm,
+    name_for,
+    suggested_name,
+)
+from instances.models import Flavour, FlavourLimit, Host, Image, Instance, LifePolicy, Member, Plan, Thumbnail
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN, InstanceQuerySet
 from instances.placement import Need
 from instances.sentences import told
-from instances.states import State
+from instances.states import LIVE
 
 PAST_ON_A_PAGE = 25
 HISTORY = 100  # lines of it on a machine's page
@@ -37,9 +49,10 @@ ACTS: dict[str, Callable[[Instance, User], None]] = {
     "start": actions.start,
     "stop": actions.stop,
     "reboot": actions.reboot,
+    "hibernate": actions.hibernate,
     "delete": actions.delete,
 }
-ASKS_FIRST = {"stop", "reboot", "delete"}
+ASKS_FIRST = {"stop", "reboot", "hibernate", "delete"}
 
 
 def person(request: HttpRequest) -> User:
@@ -64,12 +77,15 @@ def cards_of(user: User) -> list[Card]:
     belongs = Member.objects.filter(user=user).values("instance")
     machines = pictured(Instance.objects.live().filter(pk__in=belongs).with_details())
     recent = machines.order_by(Coalesce("last_used_at", "created_at").desc(), "-pk")
-    return cards_for(user, list(recent))
+    return cards_for(user, list(recent.prefetch_related("owner__role_grants")))
 
 
 def cards_for(user: User, instances: Sequence[Instance]) -> list[Card]:
-    seen = sight.seen_by(user, instances)
-    return [Card(one, user, actions.may_manage(one, user), one.pk in seen) for one in instances]
+    seen, book, now = sight.seen_by(user, instances), Rulebook.current(), timezone.now()
+    return [
+        Card(one, user, actions.may_manage(one, user), book.judge(one, now), book.facts(one), one.pk in seen)
+        for one in instances
+    ]
 
 
 def card_for(user: User, instance: Instance) -> Card:
@@ -81,7 +97,7 @@ def card_for(user: User, instance: Instance) -> Card:
 def card(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """One card of the home page, fetched again when its machine changed. A deleted machine leaves no card."""
     instance = find(request, uuid)
-    if instance.state == State.DELETED:
+    if instance.gone:
         return HttpResponse("")
     return render(request, "instances/_card.html", {"card": card_for(person(request), instance)})
 
@@ -91,16 +107,30 @@ def card(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def machine(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """While it is made: the steps. Afterwards: details, people, history, and the way to end it."""
     instance = find(request, uuid)
-    return render(request, "instances/machine.html", _machine_page(request, instance, NameForm(instance=instance)))
+    return render(request, "instances/machine.html", machine_page(request, instance, NameForm(instance=instance)))
 
 
-def _machine_page(request: HttpRequest, instance: Instance, form: NameForm) -> dict[str, Any]:
+def machine_page(request: HttpRequest, instance: Instance, form: NameForm) -> dict[str, Any]:
     members = instance.members.select_related("user", "user__affiliation").order_by("created_at")
     return {
         "card": card_for(person(request), instance),
         "form": form,
         "history": happened(instance, HISTORY),
         "members": members,
+        **time_panel(instance),
+    }
+
+
+def time_panel(instance: Instance) -> dict[str, Any]:
+    """What the machine's page says of its time, and its forms."""
+    asked = instance.extensions.select_related("answered_by").first()
+    most = LifePolicy.current().awake_days
+    return {
+        "asked": asked,
+        "end_form": EndForm(initial={"end": instance.expires_at}),
+        "awake_form": AwakeForm(initial={"days": most}),
+        "more_form": MoreForm(),
+        "awake_most": most,
     }
 
 
@@ -136,7 +166,7 @@ def rename(request: HttpRequest, uuid: UUID) -> HttpResponse:
     instance = find(request, uuid)
     form = NameForm(request.POST)
     if not form.is_valid():
-        return render(request, "instances/machine.html", _machine_page(request, instance, form), status=422)
+        return render(request, "instances/machine.html", machine_page(request, instance, form), status=422)
     try:
         actions.rename(instance, person(request), form.cleaned_data["name"], form.cleaned_data["comments"])
     except actions.NotAllowed as refusal:
@@ -199,8 +229,8 @@ def refused(request: HttpRequest, refusal: actions.Refused) -> HttpResponse:
 @login_required
 @require_GET
 def past(request: HttpRequest) -> HttpResponse:
-    """Machines of one's own that are gone, newest first."""
-    gone = Instance.objects.filter(owner=person(request), state=State.DELETED)
+    """Machines of one's own that are gone, newest first; those in the recycle bin can be brought back."""
+    gone = Instance.objects.filter(owner=person(request)).exclude(state__in=LIVE)
     rows = gone.select_related("plan__image", "plan__flavour").order_by("-created_at")
     page = Paginator(rows, PAST_ON_A_PAGE).get_page(request.GET.get("page"))
     return render(request, "instances/past.html", {"page": page})

@@ -42,6 +42,12 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "machines/<uuid:uuid>/progress/": ("GET /machines/{m}/progress/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/status/": ("GET /machines/{m}/status/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/rename/": ("POST /machines/{m}/rename/ name=New", (IN, 404, 403, 302, 302)),
+    "machines/<uuid:uuid>/time/": ("GET /machines/{m}/time/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/time/end/": ("POST /machines/{m}/time/end/ end=2099-01-01", (IN, 404, 403, 302, 302)),
+    "machines/<uuid:uuid>/time/awake/": ("POST /machines/{m}/time/awake/ days=2", (IN, 404, 403, 302, 302)),
+    "machines/<uuid:uuid>/time/more/": ("POST /machines/{m}/time/more/ reason=x", (IN, 404, 403, 302, 302)),
+    "machines/<uuid:uuid>/bin/back/": ("POST /machines/{m}/bin/back/", (IN, 404, 403, 302, 302)),
+    "machines/<uuid:uuid>/bin/empty/": ("POST /machines/{m}/bin/empty/", (IN, 404, 403, 302, 302)),
     # Nobody has taken a picture yet: those who may see the machine are told the same as those who may not.
     "machines/<uuid:uuid>/thumbnail/": ("GET /machines/{m}/thumbnail/", (IN, 404, 404, 404, 404)),
     "machines/<uuid:uuid>/<slug:name>/": ("POST /machines/{m}/reboot/ confirmed=yes", (IN, 404, 403, 302, 302)),

@@ -151,7 +151,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3,
 }
 CELERY_BEAT_SCHEDULER = "visa_site.celery:HeartbeatScheduler"
+CELERY_IMPORTS = ["instances.expiry"]
 CELERY_BEAT_SCHEDULE = {
+    "expire": {"task": "instances.expiry.expire", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "instances.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "attend": {"task": "desktops.tasks.attend", "schedule": 5.0, "options": {"expires": 5}},
     "forget": {"task": "instances.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},

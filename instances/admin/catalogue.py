@@ -16,7 +16,7 @@ from unfold.decorators import display
 from experiments.inlines import LabelledInline
 from instances.images import ImageRefused, WrongChecksum, inspect_image
 from instances.models import Flavour, FlavourLimit, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
-from instances.states import LIVE
+from instances.states import LIVE, ON_HOST
 
 VISIBILITY_LOOK = {Visibility.EVERYONE: "success", Visibility.STAFF: "warning", Visibility.NOBODY: "danger"}
 
@@ -26,7 +26,10 @@ class ImageForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the st
 
     class Meta:
         model = Image
-        fields = ["name", "version", "description", "icon", "visibility", "path", "sha256", "boot_commands"]
+        fields = [
+            *("name", "version", "description", "icon", "visibility"),
+            *("path", "sha256", "boot_commands", "extending"),
+        ]
 
     def clean_sha256(self) -> str:
         return str(self.cleaned_data["sha256"]).strip().lower()
@@ -63,7 +66,7 @@ class ImageAdmin(ModelAdmin):
     list_filter = ["visibility"]
     search_fields = ["name", "version", "sha256"]
     fieldsets = [
-        (None, {"fields": [("name", "version"), "description", ("icon", "visibility")]}),
+        (None, {"fields": [("name", "version"), "description", ("icon", "visibility"), "extending"]}),
         (
             _("The file"),
             {
@@ -78,7 +81,7 @@ class ImageAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Image | None = None) -> list[str]:
         """Machines stand on the bytes of their image: while there are any, another file is another image."""
         fixed = ["uuid", "virtual_size_gib", "created_at"]
-        in_use = obj is not None and Instance.objects.filter(plan__image=obj, state__in=LIVE).exists()
+        in_use = obj is not None and Instance.objects.filter(plan__image=obj, state__in=ON_HOST).exists()
         return [*fixed, "path", "sha256"] if in_use else fixed
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Image]:

@@ -21,7 +21,7 @@ from instances import tasks
 from instances.admin.looking import ReadOnly
 from instances.models import Host, Stray
 from instances.sentences import told
-from instances.states import LIVE
+from instances.states import LIVE, ON_HOST
 
 HOW_TO_REACH = {"uri", "virtualisation", "pool_name", "pool_path", "network_name", "network_cidr", "blocked_networks"}
 
@@ -79,7 +79,7 @@ class HostAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Host | None = None) -> list[str]:
         """While a host carries machines, they would be lost from sight if it were looked for elsewhere."""
-        carries = obj is not None and obj.instances.filter(state__in=LIVE).exists()
+        carries = obj is not None and obj.instances.filter(state__in=ON_HOST).exists()
         fixed = ["uri", "pool_name", "pool_path", "network_name", "network_cidr"] if carries else []
         return [*self.readonly_fields, *fixed]
 

@@ -23,10 +23,11 @@ from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
 from experiments.models import User
-from instances import actions
+from instances import actions, life
 from instances.admin.looking import ReadOnly
 from instances.cards import LOOKS, look_of
-from instances.models import Instance, Member, Transition
+from instances.evidence import entry_words
+from instances.models import Entry, Instance, Member, Transition
 from instances.sentences import told
 from instances.states import HOLDS_CPU, LIVE, TRANSITIONS, WORKING, State
 
@@ -36,6 +37,7 @@ LEADS_TO = {
     "retry": State.STARTING,
     "stop": State.STOPPING,
     "reboot": State.REBOOTING,
+    "hibernate": State.HIBERNATING,
 }
 
 
@@ -57,7 +59,9 @@ class QuestionFilter(admin.SimpleListFilter):
             ("working", gettext_lazy("What is being made or changed?")),
             ("resting", gettext_lazy("What is stopped or asleep?")),
             ("unused", gettext_lazy("What runs and was not used for a week?")),
-            ("gone", gettext_lazy("What was deleted?")),
+            ("pinned", gettext_lazy("What is kept by staff?")),
+            ("bin", gettext_lazy("What lies in the recycle bin?")),
+            ("gone", gettext_lazy("What was deleted for good?")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Instance]) -> QuerySet[Instance]:
@@ -69,6 +73,8 @@ class QuestionFilter(admin.SimpleListFilter):
             "working": Q(state__in=WORKING),
             "resting": Q(state__in=[State.STOPPED, State.HIBERNATED]),
             "unused": quiet & Q(state__in=HOLDS_CPU),
+            "pinned": Q(pinned=True, state__in=LIVE),
+            "bin": Q(state=State.BINNED),
             "gone": Q(state=State.DELETED),
         }
         return queryset.filter(answers.get(self.value() or "", Q(state__in=LIVE)))
@@ -99,11 +105,29 @@ class TransitionInline(ReadOnly, TabularInline):
         return told(transition.reason)
 
 
+class EntryInline(ReadOnly, TabularInline):
+    model = Entry
+    extra = 0
+    fields = readonly_fields = ["at", "what", "by", "reason"]
+    ordering = ["-at", "-pk"]
+    per_page = 25
+    tab = True
+    verbose_name_plural = gettext_lazy("time and people")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
+        rows: QuerySet[Entry] = super().get_queryset(request)
+        return rows.select_related("by")
+
+    @display(description=gettext_lazy("what"))
+    def what(self, entry: Entry) -> str:
+        return entry_words(entry.kind, entry.facts)
+
+
 @admin.register(Instance)
 class InstanceAdmin(ModelAdmin):
     """Nothing here is written by hand: every change is asked of `actions`, as from the owner's pages."""
 
-    inlines = [TransitionInline, MemberInline]
+    inlines = [TransitionInline, EntryInline, MemberInline]
     list_display = ["name", "look", "owner", "host", "image", "size", "since", "trouble"]
     list_filter = [
         QuestionFilter,
@@ -120,8 +144,17 @@ class InstanceAdmin(ModelAdmin):
     search_fields = ["name", "owner__username", "owner__last_name"]
     search_help_text = gettext_lazy("Name of the machine or its owner, or the machine's id")
     ordering = ["-created_at"]
-    actions = ["start_all", "stop_all", "reboot_all", "retry_all"]
-    actions_submit_line = ["start", "retry", "stop", "reboot"]
+    actions = [
+        "start_all",
+        "stop_all",
+        "reboot_all",
+        "hibernate_all",
+        "retry_all",
+        "pin_all",
+        "unpin_all",
+        "bring_back_all",
+    ]
+    actions_submit_line = ["start", "retry", "stop", "reboot", "hibernate", "pin", "unpin", "back"]
     fieldsets = [
         (None, {"fields": ["name", "in_words", "trouble", "owner", "experiments_shown", "comments"]}),
         (gettext_lazy("Size"), {"fields": [
@@ -130,7 +163,8 @@ class InstanceAdmin(ModelAdmin):
         (gettext_lazy("On its host"), {"fields": ["host", ("power", "observed_at"), "missing_since", "address"]}),
         (gettext_lazy("Times"), {"fields": [
             ("created_at", "booted_at", "desktop_ready_at"), ("state_since", "deadline_at"),
-            ("last_used_at", "expires_at", "deleted_at"),
+            ("last_used_at", "worked_at", "awake_until"), ("expires_at", "may_end_at", "pinned"),
+            ("deleted_at", "bin_until"),
         ]}),
         (gettext_lazy("Kept by VISA"), {"fields": [("uuid", "generation", "attempt")]}),
     ]  # fmt: skip
@@ -162,7 +196,14 @@ class InstanceAdmin(ModelAdmin):
         allowed = TRANSITIONS[State(state)] if state else frozenset()
         wanted = {name for name, to in LEADS_TO.items() if to in allowed}
         wanted -= {"start"} if state == State.ERROR else {"retry"}
+        wanted |= self._of_its_time(object_id)
         return [one for one in offered if one.action_name.rsplit("_", 1)[-1] in wanted]
+
+    def _of_its_time(self, object_id: Any) -> set[str]:
+        instance = Instance.objects.filter(pk=object_id).first()
+        if instance is None or instance.gone:
+            return {"back"} if instance is not None and instance.state == State.BINNED else set()
+        return {"unpin"} if instance.pinned else {"pin"}
 
     def save_model(self, request: HttpRequest, obj: Instance, form: Any, change: bool) -> None:
         """Writes nothing: a whole row written back would undo what workers wrote meanwhile. Does what was pressed."""
@@ -171,7 +212,7 @@ class InstanceAdmin(ModelAdmin):
                 pressed.method(request, obj)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
-        asked = [name for name in LEADS_TO if f"instances_instance_{name}" in request.POST]
+        asked = [name for name in [*LEADS_TO, "pin", "unpin", "back"] if f"instances_instance_{name}" in request.POST]
         return _("Asked for: %(verbs)s") % {"verbs": ", ".join(asked) or "–"}
 
     def response_change(self, request: HttpRequest, obj: Instance) -> HttpResponse:
@@ -193,6 +234,22 @@ class InstanceAdmin(ModelAdmin):
     def reboot(self, request: HttpRequest, obj: Instance) -> None:
         _ask_each(request, [obj], actions.reboot)
 
+    @action(description=gettext_lazy("Put to sleep"), icon="bedtime", permissions=["change"])
+    def hibernate(self, request: HttpRequest, obj: Instance) -> None:
+        _ask_each(request, [obj], actions.hibernate)
+
+    @action(description=gettext_lazy("Keep: no end, no sleep"), icon="keep", permissions=["change"])
+    def pin(self, request: HttpRequest, obj: Instance) -> None:
+        _ask_each(request, [obj], _pin)
+
+    @action(description=gettext_lazy("Keep no longer"), icon="keep_off", permissions=["change"])
+    def unpin(self, request: HttpRequest, obj: Instance) -> None:
+        _ask_each(request, [obj], _unpin)
+
+    @action(description=gettext_lazy("Bring back"), icon="restore_from_trash", permissions=["change"])
+    def back(self, request: HttpRequest, obj: Instance) -> None:
+        _ask_each(request, [obj], life.bring_back)
+
     # Several machines: the list's actions
 
     @action(description=gettext_lazy("Start"), permissions=["change"])
@@ -206,6 +263,22 @@ class InstanceAdmin(ModelAdmin):
     @action(description=gettext_lazy("Restart: what is not saved in them is lost"), permissions=["change"])
     def reboot_all(self, request: HttpRequest, queryset: QuerySet[Instance]) -> None:
         _ask_each(request, queryset, actions.reboot)
+
+    @action(description=gettext_lazy("Put to sleep"), permissions=["change"])
+    def hibernate_all(self, request: HttpRequest, queryset: QuerySet[Instance]) -> None:
+        _ask_each(request, queryset, actions.hibernate)
+
+    @action(description=gettext_lazy("Keep: no end, no sleep"), permissions=["change"])
+    def pin_all(self, request: HttpRequest, queryset: QuerySet[Instance]) -> None:
+        _ask_each(request, queryset, _pin)
+
+    @action(description=gettext_lazy("Keep no longer"), permissions=["change"])
+    def unpin_all(self, request: HttpRequest, queryset: QuerySet[Instance]) -> None:
+        _ask_each(request, queryset, _unpin)
+
+    @action(description=gettext_lazy("Bring back from the recycle bin"), permissions=["change"])
+    def bring_back_all(self, request: HttpRequest, queryset: QuerySet[Instance]) -> None:
+        _ask_each(request, queryset, life.bring_back)
 
     @action(description=gettext_lazy("Try again"), permissions=["change"])
     def retry_all(self, request: HttpRequest, queryset: QuerySet[Instance]) -> None:
@@ -259,6 +332,14 @@ class InstanceAdmin(ModelAdmin):
     def experiments_shown(self, instance: Instance) -> str:
         attached = instance.experiments.select_related("proposal", "instrument")[:20]
         return "\n".join(str(experiment) for experiment in attached) or "–"
+
+
+def _pin(instance: Instance, by: User) -> None:
+    life.pin(instance, by, True)
+
+
+def _unpin(instance: Instance, by: User) -> None:
+    life.pin(instance, by, False)
 
 
 def _ask_each(request: HttpRequest, machines: Iterable[Instance], ask: Callable[[Instance, User], None]) -> None:

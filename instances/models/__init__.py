@@ -1,4 +1,13 @@
-from instances.models.catalogue import Extending, Flavour, FlavourLimit, Image, ImageProtocol, Plan, Protocol, Visibility
+from instances.models.catalogue import (
+    Extending,
+    Flavour,
+    FlavourLimit,
+    Image,
+    ImageProtocol,
+    Plan,
+    Protocol,
+    Visibility,
+)
 from instances.models.hosts import Host, Stray
 from instances.models.instance import (
     IllegalTransition,

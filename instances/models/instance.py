@@ -238,6 +238,15 @@ class Instance(models.Model):
         return self.state in WORKING
 
     @property
+    def gone(self) -> bool:
+        """Deleted, though its disk may still lie in the recycle bin."""
+        return self.state not in LIVE
+
+    def ended(self, now: datetime) -> bool:
+        """Its life is over: it sleeps until it gets more time or is deleted."""
+        return not self.pinned and self.expires_at is not None and self.expires_at <= now
+
+    @property
     def ready(self) -> bool:
         return self.state == State.ACTIVE and self.desktop_ready_at is not None
 

@@ -83,9 +83,7 @@ class LifePolicy(models.Model):
 class TimeLimit(models.Model):
     """How long machines live and may be idle; `instances.limits.limits_for` says which of the rows counts."""
 
-    role = models.CharField(
-        _("role"), max_length=30, choices=Role.choices, blank=True, help_text=_("Empty: everyone.")
-    )
+    role = models.CharField(_("role"), max_length=30, choices=Role.choices, blank=True, help_text=_("Empty: everyone."))
     flavour = models.ForeignKey(
         Flavour,
         on_delete=models.CASCADE,

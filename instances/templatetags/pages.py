@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from functools import lru_cache
 
 from django import template
 from django.conf import settings
 from django.templatetags.static import static
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from experiments.models import User
 from instances import notices
 from instances.sentences import told
+from instances.times import MINUTE, day, distance, moment
 
 register = template.Library()
 register.filter("told", told)
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
 FALLBACK_ICON = "monitor"
 
 
@@ -58,49 +56,8 @@ def disk(gib: int) -> str:
     return _("%(n)s GB") % {"n": formats.number_format(gib, 0)}
 
 
-@register.filter
-def day(when: datetime | None) -> str:
-    """The day in the reader's time zone; with the year where it is not this one: Sat 5 Dec."""
-    if when is None:
-        return ""
-    local = timezone.localtime(when)
-    # Translators: a day of this year, Django's date format
-    near = _("D j M")
-    # Translators: a day of another year, Django's date format
-    far = _("D j M Y")
-    return formats.date_format(local, near if local.year == timezone.localtime().year else far)
-
-
-@register.filter
-def moment(when: datetime | None) -> str:
-    """Day and time in the reader's time zone: Sat 5 Dec, 14:05."""
-    if when is None:
-        return ""
-    return f"{day(when)}, {formats.time_format(timezone.localtime(when), 'H:i')}"
-
-
-@register.filter
-def distance(when: datetime | None) -> str:
-    """How far a moment is from now: in 13 days, 5 minutes ago, a moment ago."""
-    if when is None:
-        return ""
-    apart = when - timezone.now()
-    if abs(apart) < timedelta(minutes=1):
-        return _("in a moment") if apart > timedelta(0) else _("a moment ago")
-    return (_("in %(span)s") if apart > timedelta(0) else _("%(span)s ago")) % {"span": span(apart)}
-
-
-def span(length: timedelta) -> str:
-    """The largest sensible unit of a length of time, rounded: 13 days, 5 hours, 3 minutes."""
-    seconds = abs(length).total_seconds()
-    if round(seconds / HOUR) >= 24:
-        days = round(seconds / DAY)
-        return ngettext("%(n)d day", "%(n)d days", days) % {"n": days}
-    if round(seconds / MINUTE) >= 60:
-        hours = round(seconds / HOUR)
-        return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
-    minutes = max(1, round(seconds / MINUTE))
-    return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+for _filter in (day, moment, distance):
+    register.filter(_filter)
 
 
 @register.filter

@@ -29,7 +29,7 @@ function heard(message) {
     const parts = document.querySelectorAll(`[data-machine="${CSS.escape(message.id)}"]`);
     parts.forEach(refresh);
     const list = document.querySelector("[data-live-list]");
-    if (list && !parts.length && message.state !== "deleted") location.reload();
+    if (list && !parts.length && !["binned", "deleted"].includes(message.state)) location.reload();
 }
 
 function there(yes) {

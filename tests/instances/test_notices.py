@@ -44,7 +44,7 @@ def test_a_notice_is_a_sentence_with_what_somebody_wrote_below(people: Facility)
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_sentence_that_its_facts_fill(people: Facility, kind: Kind) -> None:
-    notices.tell([people.alice], kind, people.machine, who="Sam Example")
+    notices.tell([people.alice], kind, people.machine, who="Sam Example", when="2026-03-04T12:00:00+00:00")
     told = Told(Notice.objects.latest("pk"))
     assert "alice's machine" in told.text
     assert told.url.startswith("/")

@@ -228,12 +228,37 @@ def test_a_guest_that_ignores_the_wish_to_restart_is_reset(house: Facility, driv
     assert power(driver, made) == Power.RUNNING
 
 
-def test_a_deleted_machine_is_gone_from_the_host(house: Facility, driver: Driver) -> None:
+def test_a_deleted_machine_is_shut_down_and_lies_in_the_bin(house: Facility, driver: Driver) -> None:
     made = built(house)
     actions.delete(made, house.alice)
+    age(made, tasks.PATIENCE)
+    tasks.advance(made.pk)
+    assert state(made) == State.BINNED
+    assert power(driver, made) == Power.OFF
+
+
+def test_what_is_deleted_for_good_is_gone_from_the_host(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    made.transition(State.DELETING)
     tasks.advance(made.pk)
     assert state(made) == State.DELETED
     assert power(driver, made) is None
+
+
+def test_a_machine_that_its_host_lost_needs_no_bin(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    driver.destroy(made.uuid)
+    actions.delete(made, house.alice)
+    tasks.advance(made.pk)
+    assert state(made) == State.DELETED
+
+
+def test_a_machine_that_cannot_fall_asleep_works_on(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    made.transition(State.HIBERNATING)
+    tasks.fail(made, "The host's disk is full.")
+    assert state(made) == State.ACTIVE
+    assert made.transitions.latest("pk").reason == "The host's disk is full."
 
 
 def test_a_machine_that_another_worker_holds_is_left_to_it(house: Facility) -> None:

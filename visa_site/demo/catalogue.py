@@ -10,7 +10,7 @@ from pathlib import Path
 from experiments.models import Instrument
 from instances.images import inspect_image
 from instances.models import Flavour, FlavourLimit, Host, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
-from instances.states import LIVE
+from instances.states import ON_HOST
 from visa_site.demo.people import Facts
 
 HOST = "this machine"
@@ -88,7 +88,7 @@ def _row_for(facts: Facts) -> Image:
     """The row that a new build goes to: a new version beside one that machines stand on, else the same row."""
     named = Image.objects.filter(name=facts["name"])
     current = named.filter(version=facts["version"]).first()
-    if current is None or not Instance.objects.filter(plan__image=current, state__in=LIVE).exists():
+    if current is None or not Instance.objects.filter(plan__image=current, state__in=ON_HOST).exists():
         return current or Image(name=facts["name"], version=facts["version"])
     named.filter(visibility=Visibility.EVERYONE).update(visibility=Visibility.NOBODY)
     Plan.objects.filter(image__in=named, preset=True).update(preset=False)

@@ -1,0 +1,66 @@
+"""Why a machine is kept, and what becomes of it: the verdict in words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import formats
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from instances.limits import Facts, Verdict, Why
+from instances.notices import readable
+from instances.times import moment, span
+
+
+def sentence(found: Verdict, facts: Facts, now: datetime) -> str:
+    """What a card says of the machine's use: “Working: 180% CPU”; “Idle for 3 hours, sleeps Tue 4 Mar, 14:05”."""
+    if found.why == Why.IDLE:
+        return _idle(found, now)
+    words = {
+        Why.PINNED: _("Kept by staff: it has no end and does not fall asleep"),
+        Why.JOB: _("Working: %(job)s"),
+        Why.WORKING: _("Working: %(percent)s%% CPU"),
+        Why.AWAKE: _("Kept awake until %(awake)s"),
+        Why.USED: _("In use"),
+        Why.UNSEEN: _("Its host has not been seen for a while; nothing is taken meanwhile"),
+        Why.ENDING: _("Comes to its end %(taken)s, then sleeps"),
+        Why.ENDED: _("Its time is over; it is deleted %(taken)s"),
+    }
+    return words.get(found.why, "") % {
+        "job": facts.job,
+        "percent": formats.number_format(round(facts.load), 0),
+        "awake": moment(facts.awake_until),
+        "taken": moment(found.taken_at),
+    }
+
+
+def _idle(found: Verdict, now: datetime) -> str:
+    for_how_long = span(now - found.since) if found.since else ""
+    if found.taken_at is None:
+        return _("Idle for %(span)s") % {"span": for_how_long}
+    return _("Idle for %(span)s, sleeps %(when)s") % {"span": for_how_long, "when": moment(found.taken_at)}
+
+
+REASONS = {
+    Why.IDLE: gettext_noop("Nobody used it, and nothing worked in it."),
+    Why.ENDED: gettext_noop("Its time was over."),
+}
+"""Why a machine was put to sleep or deleted, as its history keeps it."""
+
+
+def entry_words(kind: str, facts: dict[str, str]) -> str:
+    """An entry of the history in plain words."""
+    words = {
+        "warned_idle": _("Owner told that it is idle and sleeps %(when)s"),
+        "warned_end": _("Owner told that it comes to its end %(when)s"),
+        "awake": _("Kept awake until %(when)s"),
+        "not_awake": _("No longer kept awake"),
+        "pinned": _("Kept by staff: no end, no sleep"),
+        "unpinned": _("No longer kept by staff"),
+        "end_set": _("End set to %(when)s"),
+        "time_asked": _("More time asked for"),
+        "time_given": _("More time given: ends %(when)s"),
+        "time_refused": _("More time refused"),
+    }.get(kind, kind)
+    return words % readable(facts)

@@ -1,0 +1,193 @@
+"""Stories of machines: what is used, worked and promised when, and when each is to fall asleep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from instances import limits
+from instances.limits import Act, Facts, Notice, Why, verdict
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOTICE = Notice()
+BUSY = 25.0
+
+
+def days(number: float) -> timedelta:
+    return timedelta(days=number)
+
+
+def hours(number: float) -> timedelta:
+    return timedelta(hours=number)
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+@dataclass
+class Life:
+    """A machine that starts at NOW, looked at every five minutes by the observer and by `expire`, as in production."""
+
+    limit: timedelta | None = timedelta(days=4)
+    ends: timedelta | None = None
+    pinned: bool = False
+    notice: Notice = NOTICE
+    used: list[tuple[timedelta, timedelta]] = field(default_factory=list)
+    load: list[tuple[timedelta, timedelta, float]] = field(default_factory=list)
+    jobs: list[tuple[timedelta, timedelta]] = field(default_factory=list)
+    awake: timedelta | None = None
+    unseen: list[tuple[timedelta, timedelta]] = field(default_factory=list)
+    acts: list[tuple[timedelta, Act, Why]] = field(default_factory=list)
+
+    STEP = minutes(5)
+
+    def run(self, until: timedelta) -> Life:
+        facts = Facts(
+            running=True,
+            started_at=NOW,
+            idle_limit=self.limit,
+            pinned=self.pinned,
+            ends_at=NOW + self.ends if self.ends else None,
+            ends_set_at=NOW,
+        )
+        at = timedelta(0)
+        while at <= until and not self.taken:
+            facts = self._look(facts, at)
+            facts = self._judge(facts, at)
+            at += self.STEP
+        return self
+
+    @property
+    def taken(self) -> bool:
+        return any(act == Act.DELETE for _at, act, _why in self.acts)
+
+    def when(self, act: Act) -> timedelta | None:
+        return next((at for at, done, _why in self.acts if done == act), None)
+
+    def _look(self, facts: Facts, at: timedelta) -> Facts:
+        now = NOW + at
+        if any(begin <= at < end for begin, end in self.unseen):
+            return facts
+        blind = facts.seen_at is not None and now - facts.seen_at > limits.BLIND
+        percent = sum(load for begin, end, load in self.load if begin <= at <= end) if facts.running else 0.0
+        new: dict[str, Any] = {"seen_at": now, "load": percent if percent >= BUSY else 0.0}
+        if facts.running and (percent >= BUSY or blind):
+            new["worked_at"] = now
+        if facts.running and any(begin <= at <= end for begin, end in self.used):
+            new["input_at"] = now
+        if any(begin <= at <= end for begin, end in self.jobs):
+            new |= {"job": "fit.py", "job_at": now}
+        return replace(facts, awake_until=NOW + self.awake if self.awake else None, **new)
+
+    def _judge(self, facts: Facts, at: timedelta) -> Facts:
+        found = verdict(facts, self.notice, NOW + at)
+        if found.act == Act.KEEP:
+            return facts
+        self.acts.append((at, found.act, found.why))
+        if found.act == Act.HIBERNATE:
+            return replace(facts, running=False)
+        warned = "idle_warned_at" if found.why == Why.IDLE else "end_warned_at"
+        return replace(facts, **{warned: NOW + at}) if found.act == Act.WARN else facts
+
+
+WEEK, NEVER = days(7), None
+HOUR = hours(1)
+ALWAYS = [(timedelta(0), days(400))]
+OFFICE = [(days(day) + hours(9), days(day) + hours(17)) for day in range(60)]
+
+# What happens, how long it is watched, and when it is put to sleep (None: not at all in that time).
+SCENARIOS: dict[str, tuple[Life, timedelta, timedelta | None]] = {
+    "nobody ever comes": (Life(), WEEK, days(4)),
+    "a silent five-hour computation under a limit of an hour": (
+        Life(HOUR, load=[(timedelta(0), hours(5), 100)]),
+        hours(5),
+        NEVER,
+    ),
+    "a silent five-hour computation, then nothing": (
+        Life(HOUR, load=[(timedelta(0), hours(5), 100)]),
+        hours(9),
+        hours(6),
+    ),
+    "a silent computation of three weeks": (Life(load=[(timedelta(0), days(25), 100)]), days(21), NEVER),
+    "a paused lab tab: open, drawing nothing": (Life(HOUR, load=[(timedelta(0), days(9), 3)]), hours(3), HOUR),
+    "an open but idle viewer": (Life(load=[(timedelta(0), days(9), 6)]), WEEK, days(4)),
+    "a client that reconnects every minute": (Life(HOUR, load=[(timedelta(0), days(9), 9)]), hours(3), HOUR),
+    "a page left open that fetches its card": (Life(), WEEK, days(4)),
+    "a job that ended an hour ago": (Life(hours(4), load=[(timedelta(0), hours(6), 400)]), hours(7), NEVER),
+    "a job that ended four hours ago": (Life(hours(4), load=[(timedelta(0), hours(6), 400)]), hours(12), hours(10)),
+    "a declared job without load": (Life(HOUR, jobs=[(timedelta(0), hours(8))]), hours(8), NEVER),
+    "a declared job that ended": (Life(HOUR, jobs=[(timedelta(0), hours(8))]), hours(12), hours(9)),
+    "a declared job whose guest fell silent": (
+        Life(HOUR, jobs=[(timedelta(0), minutes(20))]),
+        hours(4),
+        hours(1) + minutes(20),
+    ),
+    "typing in office hours": (Life(hours(20), used=OFFICE[:5]), days(5), NEVER),
+    "typing in office hours, a weekend, and back": (Life(used=OFFICE[:5] + OFFICE[7:12]), days(12), NEVER),
+    "typing once and never again": (Life(used=[(HOUR, HOUR + minutes(10))]), WEEK, days(4) + HOUR + minutes(10)),
+    "input in the last minute before sleep": (Life(HOUR, used=[(minutes(55), minutes(60))]), minutes(110), NEVER),
+    "input between warning and sleep, then none": (Life(HOUR, used=[(minutes(55), minutes(60))]), hours(3), hours(2)),
+    "kept awake for three days under a limit of an hour": (Life(HOUR, awake=days(3)), days(3), NEVER),
+    "kept awake for three days, then nothing": (Life(HOUR, awake=days(3)), days(4), days(3) + HOUR),
+    "kept awake for less than it was used": (
+        Life(HOUR, awake=minutes(10), used=[(timedelta(0), hours(2))]),
+        hours(4),
+        hours(3),
+    ),
+    "a nightly burst of load below a minute's worth": (
+        Life(load=[(days(d) + hours(3), days(d) + hours(3) + minutes(5), 20) for d in range(9)]),
+        WEEK,
+        days(4),
+    ),
+    "a nightly hour of real work": (
+        Life(load=[(days(d) + hours(3), days(d) + hours(4), 90) for d in range(30)]),
+        days(12),
+        NEVER,
+    ),
+    "work in bursts with ten-minute pauses": (
+        Life(HOUR, load=[(minutes(20 * n), minutes(20 * n + 10), 300) for n in range(99)]),
+        hours(30),
+        NEVER,
+    ),
+    "work that waits three hours for data under four": (
+        Life(hours(4), load=[(hours(4 * n), hours(4 * n + 1), 100) for n in range(30)]),
+        days(5),
+        NEVER,
+    ),
+    "load just below the threshold": (Life(HOUR, load=[(timedelta(0), days(9), BUSY - 1)]), hours(3), HOUR),
+    "load just at the threshold": (Life(HOUR, load=[(timedelta(0), days(9), BUSY)]), days(1), NEVER),
+    "all CPUs of a large machine": (Life(HOUR, load=[(timedelta(0), days(1), 3200)]), days(1), NEVER),
+    "the observer is away for the whole time": (Life(HOUR, unseen=[(minutes(5), days(2))]), days(2), NEVER),
+    "the observer is away for a day and comes back": (
+        Life(HOUR, unseen=[(minutes(5), days(1))]),
+        days(2),
+        days(1) + HOUR,
+    ),
+    "the observer is away for five minutes": (Life(HOUR, unseen=[(minutes(20), minutes(25))]), hours(3), HOUR),
+    "the observer is away while it works": (
+        Life(hours(4), load=[(timedelta(0), days(3), 100)], unseen=[(hours(2), days(2))]),
+        days(3),
+        NEVER,
+    ),
+    "pinned by staff": (Life(HOUR, pinned=True), days(20), NEVER),
+    "no limit for this role": (Life(None), days(20), NEVER),
+    "a limit of eight days for staff": (Life(days(8)), days(12), days(8)),
+    "a size with a limit of two hours": (Life(hours(2)), hours(5), hours(2)),
+    "an end of life while it is used": (Life(ends=days(14), used=ALWAYS), days(16), days(14)),
+    "an end of life while it works": (Life(ends=days(14), load=[(timedelta(0), days(20), 100)]), days(16), days(14)),
+    "an end of life before it is idle for long": (Life(ends=days(2)), days(3), days(2)),
+    "a life of four hours": (Life(days(4), ends=hours(4), used=ALWAYS), hours(6), hours(4)),
+    "pinned beyond its end": (Life(ends=days(2), pinned=True), days(10), NEVER),
+    "used every third day under four": (
+        Life(used=[(days(3 * n), days(3 * n) + HOUR) for n in range(30)]),
+        days(20),
+        NEVER,
+    ),
+    "used every fifth day under four": (
+        Life(used=[(days(5 * n), days(5 * n) + HOUR) for n in range(3)]),
+        days(6),
+        days(4) + HOUR,
+    ),
+}
