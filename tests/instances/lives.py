@@ -88,8 +88,11 @@ class Life:
         self.acts.append((at, found.act, found.why))
         if found.act == Act.HIBERNATE:
             return replace(facts, running=False)
-        warned = "idle_warned_at" if found.why == Why.IDLE else "end_warned_at"
-        return replace(facts, **{warned: NOW + at}) if found.act == Act.WARN else facts
+        if found.act == Act.DELETE:
+            return facts
+        if found.why == Why.IDLE:
+            return replace(facts, idle_warned_at=NOW + at)
+        return replace(facts, end_warned_at=NOW + at)
 
 
 WEEK, NEVER = days(7), None

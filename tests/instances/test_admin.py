@@ -255,7 +255,7 @@ def disk(tmp_path: Path) -> Path:
 
 def image_form(**changes: str) -> dict[str, str]:
     inline = {"protocols-TOTAL_FORMS": "0", "protocols-INITIAL_FORMS": "0"}
-    fields = {"name": "Imported", "version": "1", "icon": "monitor", "visibility": "everyone"}
+    fields = {"name": "Imported", "version": "1", "icon": "monitor", "visibility": "everyone", "extending": "nobody"}
     return inline | fields | changes
 
 

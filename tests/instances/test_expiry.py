@@ -30,9 +30,9 @@ def ago(**length: float) -> datetime:
 
 def idle(house: Facility, **facts: Any) -> Instance:
     """A machine of Alice that nobody has used for five days."""
-    facts = {"created_at": ago(days=6), "booted_at": ago(days=6), "last_used_at": ago(days=5)} | facts
-    facts = {"observed_at": timezone.now(), "due_at": ago(minutes=1)} | facts
-    return machine(house.alice, house.plan, house.host, **facts)
+    usual: dict[str, Any] = {"created_at": ago(days=6), "booted_at": ago(days=6), "last_used_at": ago(days=5)}
+    usual |= {"observed_at": timezone.now(), "due_at": ago(minutes=1)}
+    return machine(house.alice, house.plan, house.host, **usual | facts)
 
 
 def state(instance: Instance) -> str:

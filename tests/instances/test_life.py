@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -180,7 +181,7 @@ def test_staff_answer_in_the_administration(house: Facility) -> None:
 # The recycle bin
 
 
-def in_the_bin(house: Facility, **facts: object) -> Instance:
+def in_the_bin(house: Facility, **facts: Any) -> Instance:
     facts = {"bin_until": timezone.now() + timedelta(days=3), "expires_at": timezone.now() - SOON} | facts
     return machine(house.alice, house.plan, house.host, state=State.BINNED, name="Binned", **facts)
 
