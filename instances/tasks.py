@@ -15,6 +15,7 @@ from django.utils.translation import gettext_noop as _
 from instances import notices, pictures
 from instances.drivers import open_host
 from instances.drivers.base import DomainStatus, Driver, DriverError, HostUnreachable, Power
+from instances.drivers.storage import machine_of
 from instances.leases import lease
 from instances.models import Host, IllegalTransition, Instance, Superseded
 from instances.specs import host_spec, instance_spec
@@ -239,19 +240,19 @@ def check_host(host_id: int) -> None:
     host = Host.objects.get(pk=host_id)
     try:
         with closing(open_host(host_spec(host))) as driver:
-            driver.prepare()
             write_capacity(host, driver)
     except DriverError as error:
-        Host.objects.filter(pk=host_id).update(problem=_for_staff(error))
+        Host.objects.filter(pk=host_id).update(problem=for_staff(error))
 
 
-def _for_staff(error: DriverError) -> str:
+def for_staff(error: DriverError) -> str:
     """The sentence, and what libvirt said: who adds a host needs the cause, which owners are spared."""
     return f"{error}\n({error.__cause__})" if error.__cause__ else str(error)
 
 
 def write_capacity(host: Host, driver: Driver) -> None:
-    """Note what the host has now, and that it was seen."""
+    """Note what the host has now, and that it was seen well: what could not be prepared is a problem until it can."""
+    driver.prepare()
     has = driver.capacity()
     Host.objects.filter(pk=host.pk).update(
         cpus=has.cpus,
@@ -261,7 +262,19 @@ def write_capacity(host: Host, driver: Driver) -> None:
         found=f"{has.version} · {has.virtualisation.name.lower()}",
         seen_at=timezone.now(),
         problem="",
+        leftovers=_leftovers(driver),
     )
+
+
+def _leftovers(driver: Driver) -> list[dict[str, object]]:
+    """Volumes that neither a domain nor a live row accounts for: a machine that is being built has its disk first.
+
+    They are shown to staff and never removed.
+    """
+    found = driver.leftovers()
+    machines = {volume.name: machine_of(volume.name) for volume in found}
+    expected = set(Instance.objects.live().filter(uuid__in=set(machines.values())).values_list("uuid", flat=True))
+    return [{"name": one.name, "bytes": one.size_bytes} for one in found if machines[one.name] not in expected]
 
 
 @shared_task

@@ -17,7 +17,7 @@ from instances.drivers.base import Driver, DriverError, HostUnreachable
 from instances.models import Host, Instance
 from instances.specs import host_spec
 from instances.states import WORKING
-from instances.tasks import write_capacity
+from instances.tasks import for_staff, write_capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,18 +97,18 @@ class HostWatch:
             self.misses = 0
             _guarded(self._settle, statuses, now)
             if measured_at is None or now - measured_at > CAPACITY_EVERY:
-                _guarded(self._write_capacity, driver)
+                _guarded(self.measure, driver)
                 measured_at = now
             self.wake.wait(self._pause())
 
-    def _write_capacity(self, driver: Driver) -> None:
-        """A host that cannot be measured takes no new machines; the ones it has are looked after all the same."""
+    def measure(self, driver: Driver) -> None:
+        """Write down what the host has. One that cannot be prepared or measured takes no new machines; the ones it has are looked after all the same."""
         try:
             write_capacity(Host.objects.get(pk=self.host_id), driver)
         except HostUnreachable:
             raise
         except DriverError as error:
-            Host.objects.filter(pk=self.host_id).update(problem=str(error))
+            Host.objects.filter(pk=self.host_id).update(problem=for_staff(error))
 
     def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
         observer.settle(Host.objects.get(pk=self.host_id), statuses, now)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, Q, Sum
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.timesince import timesince
@@ -60,7 +61,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         return context
     machines = Instance.objects.filter(needs_a_hand())
     hosts = list(_hosts())
-    troubles = [*_hosts_in_trouble(hosts), *_machines_in_trouble(machines), *_strays(), *_gaps(hosts)]
+    troubles = [*_hosts_in_trouble(hosts), *_machines_in_trouble(machines), *_strays(), *_orphans(hosts), *_gaps(hosts)]
     more = max(0, machines.count() - SHOWN)
     return context | {
         "troubles": troubles,
@@ -116,6 +117,21 @@ def _strays() -> list[Trouble]:
             reverse("admin:instances_stray_changelist"),
         )
         for stray in Stray.objects.select_related("host").order_by("first_seen_at")[:SHOWN]
+    ]
+
+
+def _orphans(hosts: list[Host]) -> list[Trouble]:
+    return [
+        Trouble(
+            "warn",
+            _("Disks without a machine on %(host)s: %(count)d") % {"host": host, "count": len(host.leftovers)},
+            _("They take %(size)s. VISA never removes them; the page of the host names them.")
+            % {"size": filesizeformat(sum(volume["bytes"] for volume in host.leftovers))},
+            "",
+            reverse("admin:instances_host_change", args=[host.pk]),
+        )
+        for host in hosts
+        if host.leftovers
     ]
 
 

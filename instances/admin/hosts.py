@@ -9,8 +9,10 @@ from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -55,7 +57,7 @@ class HostAdmin(ModelAdmin):
         (None, {"fields": ["name", "uri", "enabled", "virtualisation"]}),
         (
             gettext_lazy("What the host said last"),
-            {"fields": ["in_words", "trouble", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib")]},
+            {"fields": ["in_words", "trouble", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib"), "orphans"]},
         ),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
             ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
@@ -64,7 +66,17 @@ class HostAdmin(ModelAdmin):
             "cpu_overcommit", "memory_reserved_mib", "disk_overcommit",
         ]}),
     ]  # fmt: skip
-    readonly_fields = ["in_words", "seen", "found", "cpus", "memory_mib", "disk_gib", "disk_free_gib", "trouble"]
+    readonly_fields = [
+        "in_words",
+        "seen",
+        "found",
+        "cpus",
+        "memory_mib",
+        "disk_gib",
+        "disk_free_gib",
+        "orphans",
+        "trouble",
+    ]
 
     class Media:
         js = ["admin/host-check.js"]
@@ -141,6 +153,17 @@ class HostAdmin(ModelAdmin):
     @display(description=gettext_lazy("problem"))
     def trouble(self, host: Host) -> str:
         return told(host.problem) or "–"
+
+    @display(description=gettext_lazy("disks without a machine"))
+    def orphans(self, host: Host) -> str:
+        if not host.leftovers:
+            return _("none")
+        lines = format_html_join("", "<li><code>{}</code> · {}</li>", (
+            (volume["name"], filesizeformat(volume["bytes"])) for volume in host.leftovers
+        ))  # fmt: skip
+        advice = _("VISA never removes them. Remove on the host what nobody needs any more:")
+        return format_html("<ul>{}</ul><p>{} <code>virsh vol-delete --pool {} NAME</code></p>", lines, advice,
+                           host.pool_name)  # fmt: skip
 
     @display(description=gettext_lazy("last seen"), ordering="seen_at")
     def seen(self, host: Host) -> str:

@@ -152,6 +152,14 @@ class Capacity:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """A volume in our pool that no domain uses, and what it takes of the host's disk."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class DomainEvent:
     """Something happened to one of our domains; look at it with `observe`."""
 
@@ -196,8 +204,8 @@ class Driver(Protocol):
     def observe(self) -> list[DomainStatus]:
         """Every domain that carries this deployment's metadata."""
 
-    def leftovers(self) -> list[str]:
-        """Names of volumes in our pool that belong to no domain of ours and are no base image."""
+    def leftovers(self) -> list[Leftover]:
+        """Volumes in our pool that belong to no domain and are no base image, by name."""
 
     def capacity(self) -> Capacity: ...
 

@@ -35,6 +35,7 @@ from instances.drivers.base import (
     HostSpec,
     HostUnreachable,
     InstanceSpec,
+    Leftover,
     Power,
     Virtualisation,
 )
@@ -610,13 +611,15 @@ class LibvirtDriver:
                 addresses.append(lease["ipaddr"])
         return found
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self) -> list[Leftover]:
         with _explained(_("The host's disks could not be listed.")):
             machines = {UUID(bytes=domain.UUID()) for domain in self._host().listAllDomains()}
-            names = [volume.name() for volume in self._pool().listAllVolumes()]
-            return sorted(
-                name for name in names if not storage.is_base(name) and storage.machine_of(name) not in machines
-            )
+            found = {
+                name: _unless(libvirt.VIR_ERR_NO_STORAGE_VOL, volume.info)
+                for volume in self._pool().listAllVolumes()
+                if not storage.is_base(name := volume.name()) and storage.machine_of(name) not in machines
+            }
+            return [Leftover(name, info[2]) for name, info in sorted(found.items()) if info]
 
     def capacity(self) -> Capacity:
         with _explained(_("The host could not be measured.")):

@@ -15,6 +15,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name='host',
+            name='leftovers',
+            field=models.JSONField(default=list, editable=False, verbose_name='disks without a machine'),
+        ),
         migrations.CreateModel(
             name='Notice',
             fields=[

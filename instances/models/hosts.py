@@ -83,6 +83,8 @@ class Host(models.Model):
     found = models.CharField(_("found"), max_length=100, blank=True, editable=False)
     seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)
     problem = models.TextField(_("problem"), blank=True, editable=False)
+    # [{"name": of a volume, "bytes": what it takes of the disk}]
+    leftovers = models.JSONField(_("disks without a machine"), default=list, editable=False)
 
     class Meta:
         verbose_name = _("host")

@@ -394,6 +394,13 @@ def test_staff_are_told_the_cause_that_owners_are_spared(admin: Client, facility
     assert "Connection refused" in admin.get(f"{HOSTS}{facility.host.pk}/change/").content.decode()
 
 
+def test_disks_without_a_machine_are_shown_with_their_size(admin: Client, facility: Facility) -> None:
+    Host.objects.update(leftovers=[{"name": "visa-lost<b>.qcow2", "bytes": 3 * 2**30}])
+    page = admin.get(f"{HOSTS}{facility.host.pk}/change/").content.decode()
+    assert "visa-lost&lt;b&gt;.qcow2" in page
+    assert "3.0\xa0GB" in page
+
+
 def test_news_of_a_host_are_for_staff(facility: Facility) -> None:
     assert client(facility.alice).get(f"{HOSTS}{facility.host.pk}/news/", follow=True).status_code == 403
 

@@ -1,5 +1,6 @@
 """What workers do, on libvirt's own test driver."""
 
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,10 +10,15 @@ from django.utils import timezone
 
 from instances import actions, tasks
 from instances.actions import Wish
+from instances.drivers import open_host
 from instances.drivers.base import Driver, Power
+from instances.drivers.storage import disk_name, seed_name
 from instances.leases import lease
 from instances.models import Host, Image, Instance
+from instances.specs import host_spec
 from instances.states import State
+from instances.watching import HostWatch
+from tests.instances.drivers.machines import Eyes
 from tests.people import Facility, machine
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -309,6 +315,38 @@ def test_a_host_that_cannot_be_opened_says_why(house: Facility) -> None:
     Host.objects.update(uri="qemu+unix:///system?socket=/nowhere/libvirt-sock")
     tasks.check_host(house.host.pk)
     assert "does not answer" in Host.objects.get().problem
+
+
+def test_a_host_that_could_not_be_prepared_says_so_until_it_is_mended(house: Facility) -> None:
+    def look() -> str:
+        host = Host.objects.get()
+        with closing(open_host(host_spec(host))) as driver:
+            HostWatch(host).measure(driver)
+        return Host.objects.get().problem
+
+    Host.objects.update(blocked_networks="the inner net")
+    tasks.check_host(house.host.pk)
+    assert "blocked networks" in look()
+    assert not Host.objects.get().reachable
+    Host.objects.update(blocked_networks="10.0.0.0/8")
+    assert look() == ""
+    assert Host.objects.get().reachable
+
+
+def test_disks_that_no_machine_accounts_for_are_listed_and_kept(house: Facility, driver: Driver) -> None:
+    made = built(house)
+    with closing(Eyes(host_spec(house.host))) as eyes:
+        driver.stop(made.uuid, force=True)
+        eyes.undefine(made.uuid)
+        tasks.write_capacity(house.host, driver)
+        assert Host.objects.get().leftovers == []  # as of a machine that is being built
+        Instance.objects.update(state=State.DELETED)
+        tasks.write_capacity(house.host, driver)
+        listed = Host.objects.get().leftovers
+        assert [volume["name"] for volume in listed] == [seed_name(made.uuid), disk_name(made.uuid)]
+        assert all(volume["bytes"] == eyes.volume(volume["name"]).info()[2] for volume in listed)
+        assert eyes.of(made.uuid) == {volume["name"] for volume in listed}
+    driver.destroy(made.uuid)
 
 
 def test_only_a_domain_whose_row_says_deleted_is_removed(house: Facility, driver: Driver) -> None:

@@ -53,14 +53,17 @@ def test_what_needs_a_hand_is_listed_with_its_reason(facility: Facility) -> None
     people.host("gone", seen_at=timezone.now() - timedelta(hours=1))
     people.host("faulty", problem="Wrong certificate.")
     stray = Stray.objects.create(host=facility.host, domain=uuid4())
+    Host.objects.filter(pk=facility.host.pk).update(leftovers=[{"name": "lost.qcow2", "bytes": 2**30}])
     said = troubles(facility.admin)
-    assert len(said) == 5
+    assert len(said) == 6
     for expected in (
         "Host gone: not seen: The observer has not seen it within two minutes.",
         "Host faulty: has a problem: Wrong certificate.",
         "Broken · Bob Example · Needs a hand: Full.",
         "Late · Bob Example · Being made: It takes longer than it may.",
         f"Unknown machine on host-1: It carries our mark and no row knows it: {stray.domain}",
+        "Disks without a machine on host-1: 1: They take 1.0\xa0GB. VISA never removes them; "
+        "the page of the host names them.",
     ):
         assert expected in said
     assert f"/admin/instances/instance/{broken.pk}/change/" in overview(facility.admin).content.decode()

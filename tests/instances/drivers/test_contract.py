@@ -169,7 +169,7 @@ def test_destroying_takes_the_disks_of_a_domain_that_is_already_gone(
     driver.create(spec)
     eyes.undefine(spec.uuid)
     name = domain_name(spec.uuid)
-    assert driver.leftovers() == [f"{name}-seed.iso", f"{name}.qcow2"]
+    assert [volume.name for volume in driver.leftovers()] == [f"{name}-seed.iso", f"{name}.qcow2"]
     driver.destroy(spec.uuid)
     assert eyes.of(spec.uuid) == set()
 
