@@ -102,7 +102,10 @@ class HostWatch:
             self.wake.wait(self._pause())
 
     def measure(self, driver: Driver) -> None:
-        """Write down what the host has. One that cannot be prepared or measured takes no new machines; the ones it has are looked after all the same."""
+        """Write down what the host has.
+
+        One that cannot be prepared or measured takes no new machines; the ones it has are looked after all the same.
+        """
         try:
             write_capacity(Host.objects.get(pk=self.host_id), driver)
         except HostUnreachable:

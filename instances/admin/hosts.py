@@ -57,7 +57,9 @@ class HostAdmin(ModelAdmin):
         (None, {"fields": ["name", "uri", "enabled", "virtualisation"]}),
         (
             gettext_lazy("What the host said last"),
-            {"fields": ["in_words", "trouble", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib"), "orphans"]},
+            {"fields": [
+                "in_words", "trouble", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib"), "orphans",
+            ]},
         ),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
             ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
