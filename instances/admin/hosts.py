@@ -58,7 +58,8 @@ class HostAdmin(ModelAdmin):
         (
             gettext_lazy("What the host said last"),
             {"fields": [
-                "in_words", "trouble", "seen", "found", ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib"), "orphans",
+                "in_words", "trouble", "seen", "found",
+                ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib"), "orphans",
             ]},
         ),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
