@@ -27,14 +27,14 @@ from instances.states import State
 from tests.desktops.conftest import CONSOLE_SECRET, DESKTOP_SECRET, House, in_database, sign_in
 from tests.desktops.machines import Machine, listening
 from tests.desktops.test_gallery import QUESTION
+from tests.desktops.test_relay import MIB, flood
 from tests.desktops.test_rfb import DOING, key, update_request
 from tests.desktops.test_updates import tight, update
 from tests.desktops.viewers import MESSAGE_LIMIT, Viewer, serving, viewing
 from tests.servers import RedisServer
 
 A_SECOND = 1.0
-SOON = 8.0
-"""Seconds that a loaded test machine may take for what takes well under a second on an idle one."""
+"""From the commit of what ends a right to the end of the socket; tests saw 0.12 s at most, with ten others at work."""
 
 
 @asynccontextmanager
@@ -287,8 +287,8 @@ REVOCATIONS: list[tuple[Callable[[House, Client], None], int]] = [
 ]
 
 
-async def quick(moment: float, limit: float = SOON) -> None:
-    assert asyncio.get_running_loop().time() - moment < limit
+def within_a_second_of(moment: float) -> bool:
+    return asyncio.get_running_loop().time() - moment < A_SECOND
 
 
 @pytest.mark.parametrize(("revoke", "code"), REVOCATIONS, ids=[r.__name__ for r, _ in REVOCATIONS])
@@ -298,11 +298,24 @@ async def test_an_open_desktop_ends_at_once(
     monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
     async with looking(house, house.people.bob) as (viewer, client):
         await heard_by_control_line(house)
-        begin = asyncio.get_running_loop().time()
         await in_database(revoke, house, client)
+        begin = asyncio.get_running_loop().time()
         assert (await viewer.ended())[0] == code
-        await quick(begin)
+        assert within_a_second_of(begin)
         await house.desktop.until(lambda: not house.desktop.writers)
+
+
+async def test_a_stalled_viewer_is_shut_out_within_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
+    async with looking(house, house.people.bob) as (viewer, client):
+        await heard_by_control_line(house)
+        viewer.socket.transport.pause_reading()
+        await flood(house.desktop, 200 * MIB)
+        await in_database(remove_member, house, client)
+        begin = asyncio.get_running_loop().time()
+        await house.desktop.until(lambda: not house.desktop.writers)
+        assert within_a_second_of(begin)
+        viewer.socket.transport.resume_reading()
 
 
 async def heard_by_control_line(house: House) -> None:
@@ -421,10 +434,10 @@ async def test_a_watchers_desktop_ends_at_once_too(
     async with looking(house, house.gwen) as (viewer, client):
         await watches(house, viewer)
         await heard_by_control_line(house)
-        begin = asyncio.get_running_loop().time()
         await in_database(revoke, house, client)
+        begin = asyncio.get_running_loop().time()
         assert (await viewer.ended())[0] == code
-        await quick(begin)
+        assert within_a_second_of(begin)
         await house.desktop.until(lambda: not house.desktop.writers)
 
 
