@@ -1,6 +1,6 @@
 from django.urls import path
 
-from desktops.views import desktop, room, support
+from desktops.views import desktop, room, sharing, support
 
 urlpatterns = [
     path("<uuid:uuid>/desktop/", desktop.desktop, name="desktop"),
@@ -19,4 +19,13 @@ urlpatterns = [
     path("<uuid:uuid>/chat/", room.messages, name="chat"),
     path("<uuid:uuid>/chat/send/", room.send, name="chat-send"),
     path("<uuid:uuid>/chat/read/", room.read, name="chat-read"),
+    path("<uuid:uuid>/members/", sharing.people, name="people"),
+    path("<uuid:uuid>/members/search/", sharing.search, name="people-search"),
+    path("<uuid:uuid>/members/add/", sharing.add, name="people-add"),
+    path("<uuid:uuid>/members/role/", sharing.role, name="people-role"),
+    path("<uuid:uuid>/members/remove/", sharing.remove, name="people-remove"),
+    path("<uuid:uuid>/members/handover/", sharing.handover, name="people-handover"),
+    path("<uuid:uuid>/invitations/", sharing.invite, name="invite"),
+    path("<uuid:uuid>/invitations/<uuid:invitation>/revoke/", sharing.revoke, name="invitation-revoke"),
+    path("<uuid:uuid>/public-link/", sharing.public_link, name="public-link"),
 ]

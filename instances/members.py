@@ -40,7 +40,7 @@ def candidates(instance: Instance, text: str = "") -> QuerySet[User]:
 def add(instance: Instance, by: User, user: User, role: MemberRole) -> Member:
     """Let a person in. Raises Refused for who is in already with another role, NotAllowed for who may not manage."""
     with transaction.atomic():
-        machine = _held(instance, by)
+        machine = held(instance, by)
         there = Member.objects.filter(instance=machine, user=user).first()
         if there and there.role == role:
             return there
@@ -52,26 +52,27 @@ def add(instance: Instance, by: User, user: User, role: MemberRole) -> Member:
     return made
 
 
-def join(instance: Instance, user: User, role: MemberRole) -> Member:
-    """Somebody comes in by a link that was checked. Who is a member already keeps the higher of both roles.
+def join(instance: Instance, user: User, role: MemberRole) -> bool:
+    """Somebody comes in by a link that was checked; whether that gave them anything. A higher role is kept.
 
     Call it in a transaction. Raises Refused where the machine takes nobody any more.
     """
     machine = _locked(instance)
-    there = Member.objects.filter(instance=machine, user=user).first()
+    there = Member.objects.select_related("user").filter(instance=machine, user=user).first()
     if there is None:
-        made = _let_in(machine, user, role, Act.JOINED, user)
+        _let_in(machine, user, role, Act.JOINED, user)
         notices.tell([machine.owner], Kind.MEMBER_JOINED, machine, who=str(user))
-        return made
-    if there.role == MemberRole.GUEST and role == MemberRole.USER:
-        _become(there, role, Act.JOINED, user)
-    return there
+        return True
+    if there.role != MemberRole.GUEST or role != MemberRole.USER:
+        return False
+    _become(there, role, Act.JOINED, user)
+    return True
 
 
 def change_role(instance: Instance, by: User, user: User, role: MemberRole) -> None:
     """Give a member, who is not the owner, full control or the view only. Having it already is success."""
     with transaction.atomic():
-        member = _other_member(_held(instance, by), user)
+        member = _other_member(held(instance, by), user)
         if member.role != role:
             _become(member, role, Act.ROLE, by)
 
@@ -79,7 +80,7 @@ def change_role(instance: Instance, by: User, user: User, role: MemberRole) -> N
 def remove(instance: Instance, by: User, user: User) -> None:
     """Take a member off the machine; their open screens close."""
     with transaction.atomic():
-        machine = _held(instance, by)
+        machine = held(instance, by)
         _let_go(_other_member(machine, user), Act.REMOVED, by)
         notices.tell([user], Kind.MEMBER_REMOVED, machine, who=str(by))
 
@@ -98,7 +99,7 @@ def hand_over(instance: Instance, by: User, to: User) -> None:
     """
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=to.pk)
-        machine = _held(instance, by)
+        machine = held(instance, by)
         member = _other_member(machine, to)
         _check_new_owner(machine, to)
         _become(machine.members.get(role=MemberRole.OWNER), MemberRole.USER)
@@ -128,8 +129,8 @@ def _check_new_owner(machine: Instance, to: User) -> None:
         raise Refused(_("This image and size are not offered to %(who)s.") % {"who": to}, "user")
 
 
-def _held(instance: Instance, by: User) -> Instance:
-    """The machine's row until the transaction ends, for who may manage it now."""
+def held(instance: Instance, by: User) -> Instance:
+    """The machine's row, locked until the transaction ends, for who may manage it now; raises NotAllowed, Refused."""
     machine = _locked(instance)
     check_manager(machine, by)
     return machine

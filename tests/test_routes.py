@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from django.test import Client
@@ -34,6 +35,36 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "machines/<uuid:uuid>/help/": ("POST /machines/{m}/help/ message=x", (IN, 404, 403, 200, 403)),
     "machines/<uuid:uuid>/help/take/": ("POST /machines/{m}/help/take/", (IN, 404, 403, 403, 409)),
     "machines/<uuid:uuid>/help/close/": ("POST /machines/{m}/help/close/", (IN, 404, 403, 200, 403)),
+    "machines/<uuid:uuid>/members/": ("GET /machines/{m}/members/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/members/search/": ("GET /machines/{m}/members/search/?q=bob", (IN, 404, 403, 200, 200)),
+    "machines/<uuid:uuid>/members/add/": (
+        "POST /machines/{m}/members/add/ user={charlie}&role=guest",
+        (IN, 404, 403, 200, 200),
+    ),
+    "machines/<uuid:uuid>/members/role/": (
+        "POST /machines/{m}/members/role/ user={bob}&role=guest",
+        (IN, 404, 403, 200, 200),
+    ),
+    "machines/<uuid:uuid>/members/remove/": (
+        "POST /machines/{m}/members/remove/ user={alice}",
+        (IN, 404, 403, 400, 400),
+    ),
+    "machines/<uuid:uuid>/members/handover/": (
+        "POST /machines/{m}/members/handover/ user={bob}",
+        (IN, 404, 403, 200, 200),
+    ),
+    "machines/<uuid:uuid>/invitations/": (
+        "POST /machines/{m}/invitations/ name=x&role=user&days=7&uses=1",
+        (IN, 404, 403, 200, 200),
+    ),
+    # Nobody made such a link: the machine is found by some, the link by nobody.
+    "machines/<uuid:uuid>/invitations/<uuid:invitation>/revoke/": (
+        "POST /machines/{m}/invitations/{m}/revoke/",
+        (IN, 404, 404, 404, 404),
+    ),
+    "machines/<uuid:uuid>/public-link/": ("POST /machines/{m}/public-link/ act=make", (IN, 404, 403, 200, 200)),
+    # The page of a link is the same for everybody and for every id; what it is for, only who has the secret learns.
+    "join/<uuid:uuid>/": ("POST /join/{m}/ act=join&secret=x", (403, 403, 403, 403, 403)),
     "machines/new/": ("GET /machines/new/", (IN, 200, 200, 200, 200)),
     "machines/new/sizes/": ("GET /machines/new/sizes/", (IN, 200, 200, 200, 200)),
     "machines/past/": ("GET /machines/past/", (IN, 200, 200, 200, 200)),
@@ -105,6 +136,8 @@ CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", 
 CHANGES |= {path for path in TABLE if any(word in path for word in ("/ask/", "/enter/", "/answer/", "/end/", "/help/"))}
 CHANGES |= {f"machines/<uuid:uuid>/room/{what}/" for what in ("settings", "control", "dismiss")}
 CHANGES |= {"machines/<uuid:uuid>/chat/send/", "machines/<uuid:uuid>/chat/read/"}
+CHANGES |= {f"machines/<uuid:uuid>/members/{what}/" for what in ("add", "role", "remove", "handover")}
+CHANGES |= {path for path in TABLE if "/invitations/" in path or "/public-link/" in path}
 CHANGES |= {"notices/read/", "profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
 
 
@@ -144,9 +177,13 @@ def people(db: None) -> dict[str, User]:
     return {name: getattr(made, name) for name in known} | others
 
 
+def named(people: dict[str, User]) -> dict[str, UUID]:
+    """What stands in the rows: {m} the machine, and the people by their names."""
+    return {"m": Instance.objects.get().uuid} | {name: user.uuid for name, user in people.items()}
+
+
 def ask(client: Client, line: str, people: dict[str, User]) -> int:
-    named = {"m": Instance.objects.get().uuid, "bob": people["bob"].uuid}
-    method, address, *form = line.format(**named).split()
+    method, address, *form = line.format(**named(people)).split()
     if method == "GET":
         return client.get(address).status_code
     data = dict(pair.split("=") for pair in "&".join(form).split("&") if pair)
@@ -178,7 +215,7 @@ def test_every_exception_is_of_an_address_and_a_person() -> None:
 def test_what_changes_something_does_not_answer_to_get(path: str, people: dict[str, User]) -> None:
     client = Client()
     client.force_login(people["alice"])
-    address = TABLE[path][0].format(m=Instance.objects.get().uuid, bob=people["bob"].uuid).split()[1]
+    address = TABLE[path][0].format(**named(people)).split()[1]
     assert client.get(address).status_code == 405
 
 

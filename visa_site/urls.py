@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from desktops.views import sharing
 from instances import inbox
 from visa_site import views
 from visa_site.health import health
@@ -12,6 +13,7 @@ urlpatterns = [
     path("notices/", inbox.show, name="notices"),
     path("notices/bell/", inbox.bell, name="notices-bell"),
     path("notices/read/", inbox.read, name="notices-read"),
+    path("join/<uuid:uuid>/", sharing.join, name="join"),
     path("profile/", views.profile, name="profile"),
     path("profile/tokens/", views.new_token, name="token-new"),
     path("profile/tokens/<uuid:uuid>/revoke/", views.revoke_token, name="token-revoke"),

@@ -1,0 +1,89 @@
+// The people of a machine: its forms answer in JSON, with a sentence where something cannot be.
+
+const panel = document.getElementById("people");
+const errors = (form) => {
+    const parts = [form, form.closest(".fold > div"), panel];
+    return parts.map((part) => part?.querySelector("[data-error]")).find(Boolean);
+};
+
+// What is unfolded stays so when the panel is fetched again
+const unfolded = new Set();
+panel.addEventListener("toggle", ({ target }) => {
+    if (target.matches(".fold")) target.open ? unfolded.add(target.id) : unfolded.delete(target.id);
+}, true);
+panel.addEventListener("htmx:afterSettle", () => {
+    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+});
+
+// An answer other than 200 that is meant to be read; a machine that is no longer shared; an open menu stays
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.xhr.status === 429) detail.shouldSwap = true;
+    if (detail.target !== panel) return;
+    if (detail.xhr.status === 404) location.reload();
+    if (panel.querySelector("details.menu[open]") || document.getElementById("confirm").open) {
+        detail.shouldSwap = false;
+        setTimeout(() => htmx.trigger(panel, "changed"), 1000);
+    }
+});
+
+async function send(form, body) {
+    const answer = await fetch(form.action, { method: "POST", body });
+    if (answer.redirected) location.reload();
+    return answer.json();
+}
+
+function show(form, told) {
+    const place = errors(form);
+    form.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
+    place.replaceChildren();
+    if (told.ok) return;
+    place.append(Object.assign(document.createElement("li"), { textContent: told.error }));
+    const field = form.querySelector(`[name="${told.field}"]:not([type=hidden])`);
+    field?.setAttribute("aria-invalid", "true");
+    field?.focus();
+}
+
+function done(form, told) {
+    if ("leadsHome" in form.dataset) return location.assign("/");
+    if (form.dataset.shows) {
+        const place = document.querySelector(form.dataset.shows);
+        place.querySelector("code").textContent = told.link;
+        place.hidden = false;
+        form.reset();
+    }
+    htmx.trigger(panel, "changed");
+    const search = document.getElementById("people-q");
+    if (search) htmx.trigger(search, "again");
+    if ("withRole" in form.dataset) search.focus();
+}
+
+async function submit(form, body) {
+    for (const menu of panel.querySelectorAll("details.menu[open]")) menu.open = false;
+    try {
+        const told = await send(form, body);
+        show(form, told);
+        if (told.ok) done(form, told);
+        return told.ok;
+    } catch {
+        document.dispatchEvent(new CustomEvent("visa:say", { detail: document.body.dataset.failed }));
+        return false;
+    }
+}
+
+panel.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = event.target;
+    const body = new URLSearchParams(new FormData(form));
+    form.elements.confirmed?.remove();
+    if ("withRole" in form.dataset) body.set("role", panel.querySelector("[name=as]:checked").value);
+    submit(form, body);
+});
+
+// A switch is sent as it is turned, and turns back where that cannot be
+panel.addEventListener("change", async ({ target }) => {
+    const form = target.closest("[data-switches]");
+    if (!form) return;
+    const body = new URLSearchParams({ csrfmiddlewaretoken: form.elements.csrfmiddlewaretoken.value });
+    body.set(target.name, target.checked ? "true" : "false");
+    if (!(await submit(form, body))) target.checked = !target.checked;
+});
