@@ -43,6 +43,7 @@ def production(home: Path) -> dict[str, str]:
         "VISA_DEPLOYMENT": str(uuid.uuid4()),
         "VISA_PUBLIC_URL": "https://machines.facility.org",
         "VISA_ALLOWED_HOSTS": "machines.facility.org",
+        "VISA_APPS_DOMAIN": "apps.facility.org",
         "VISA_BEHIND_PROXY": "1",
     }
 

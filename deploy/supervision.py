@@ -22,7 +22,7 @@ def site_programs(address: str, port: int) -> dict[str, list[str]]:
     celery = [str(BIN / "celery"), "-A", "visa_site"]
     web = [str(BIN / "uvicorn"), "visa_site.asgi:application", "--host", address, "--port", str(port)]
     # Compressing pixels that are compressed already costs twenty times the relay's own work.
-    web += ["--ws", "desktops.server:DirectSocket", "--ws-per-message-deflate", "false", "--lifespan", "off"]
+    web += ["--ws", "desktops.server:DirectSocket", "--ws-per-message-deflate", "false", "--lifespan", "on"]
     web += ["--ws-max-size", str(1024 * 1024)]  # what a page may say at once; browsers cut a long paste into pieces
     web += ["--loop", "uvloop", "--http", "httptools", "--timeout-graceful-shutdown", "3", "--no-access-log"]
     return {

@@ -159,13 +159,14 @@ def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
 
 
 def owner_here(instance: Instance, policy: Policy, now: datetime) -> bool:
-    """Whether the owner looks at the screen, or did until a moment ago: a reload is not a departure."""
+    """Whether the owner is at the screen or in a web application, or was a moment ago: a reload is not a departure."""
     return instance.pk in owners_here([instance], policy, now)
 
 
 def owners_here(instances: Iterable[Instance], policy: Policy, now: datetime) -> set[int]:
     """The machines, by their row numbers, whose owner is there."""
-    looks = Connection.objects.filter(instance__in=instances, user=F("instance__owner"), which=Which.SCREEN)
+    there = (Which.SCREEN, Which.APP)
+    looks = Connection.objects.filter(instance__in=instances, user=F("instance__owner"), which__in=there)
     return set(looks.present_at(now, policy.grace).values_list("instance", flat=True))
 
 

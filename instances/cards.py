@@ -168,6 +168,14 @@ class Card:
         return reverse("desktop", args=[self.instance.uuid])
 
     @property
+    def apps(self) -> list[Act]:
+        """The web applications that answer now, beside the desktop."""
+        if self.instance.state != State.ACTIVE or self.instance.jupyter_ready_at is None:
+            return []
+        address = reverse("machine-app", args=[self.instance.uuid, "jupyter"])
+        return [Act("jupyter", "JupyterLab", "notebook-pen", address)]
+
+    @property
     def making(self) -> bool:
         """It is on its way to a desktop."""
         waits = self.instance.state == State.ACTIVE and not self.instance.ready

@@ -65,6 +65,7 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "machines/<uuid:uuid>/public-link/": ("POST /machines/{m}/public-link/ act=make", (IN, 404, 403, 200, 200)),
     # The page of a link is the same for everybody and for every id; what it is for, only who has the secret learns.
     "join/<uuid:uuid>/": ("POST /join/{m}/ act=join&secret=x", (403, 403, 403, 403, 403)),
+    "machines/<uuid:uuid>/apps/<slug:slug>/": ("POST /machines/{m}/apps/jupyter/", (IN, 404, 200, 200, 200)),
     "machines/new/": ("GET /machines/new/", (IN, 200, 200, 200, 200)),
     "machines/new/sizes/": ("GET /machines/new/sizes/", (IN, 200, 200, 200, 200)),
     "machines/past/": ("GET /machines/past/", (IN, 200, 200, 200, 200)),
@@ -138,6 +139,8 @@ CHANGES |= {f"machines/<uuid:uuid>/room/{what}/" for what in ("settings", "contr
 CHANGES |= {"machines/<uuid:uuid>/chat/send/", "machines/<uuid:uuid>/chat/read/"}
 CHANGES |= {f"machines/<uuid:uuid>/members/{what}/" for what in ("add", "role", "remove", "handover")}
 CHANGES |= {path for path in TABLE if "/invitations/" in path or "/public-link/" in path}
+GIVES = {"machines/<uuid:uuid>/apps/<slug:slug>/"}
+"""By GET they show a form; what they give they give by POST, and only to our own forms."""
 CHANGES |= {"notices/read/", "profile/tokens/", "profile/tokens/<uuid:uuid>/revoke/"}
 
 
@@ -219,7 +222,7 @@ def test_what_changes_something_does_not_answer_to_get(path: str, people: dict[s
     assert client.get(address).status_code == 405
 
 
-@pytest.mark.parametrize("path", sorted(CHANGES))
+@pytest.mark.parametrize("path", sorted(CHANGES | GIVES))
 def test_what_changes_something_wants_the_forms_own_token(path: str, people: dict[str, User]) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(people["alice"])

@@ -1,4 +1,6 @@
-"""The application that uvicorn and daphne serve: pages and API by Django, sockets by Channels' routing."""
+"""The application that uvicorn and daphne serve: pages and API by Django, sockets by Channels' routing, and on hosts of
+their own the web applications of machines.
+"""
 
 import os
 
@@ -9,5 +11,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "visa_site.settings")
 pages = get_asgi_application()
 
 from desktops.routing import application as sockets  # noqa: E402 - Django's apps must be loaded first
+from desktops.webapps.application import OwnOrigins  # noqa: E402
 
-application = ProtocolTypeRouter({"http": pages, "websocket": sockets})
+application = OwnOrigins(ProtocolTypeRouter({"http": pages, "websocket": sockets}))

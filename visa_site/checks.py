@@ -64,6 +64,28 @@ def _address(url: Any) -> Iterator[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def apps_domain(**kwargs: Any) -> list[CheckMessage]:
+    """Machines' web applications need hosts under a domain that is not the site's own."""
+    return list(_apps_domain(settings.APPS_DOMAIN, urlsplit(settings.PUBLIC_URL)))
+
+
+def _apps_domain(domain: str, url: Any) -> Iterator[CheckMessage]:
+    if domain == url.netloc and url.hostname not in LOCAL:
+        yield Error(
+            "VISA_APPS_DOMAIN is not set: JupyterLab of each machine needs a host of its own.",
+            hint="Choose a domain that carries nothing else, such as apps.facility.org; let *.<domain> lead here in "
+            "the DNS and in the proxy, with a certificate for it (deploy/nginx.conf). Then set VISA_APPS_DOMAIN.",
+            id="visa.E030",
+        )
+    elif not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]+)?", domain):
+        yield Error(
+            f"VISA_APPS_DOMAIN is not the name of a domain: {domain}.",
+            hint="Write it without scheme and path, with a port only where people's browsers show one.",
+            id="visa.E031",
+        )
+
+
+@register(Tags.security, deploy=True)
 def deployment(**kwargs: Any) -> list[CheckMessage]:
     if settings.VISA_DEPLOYMENT != "00000000-0000-0000-0000-000000000001":
         return []

@@ -21,6 +21,8 @@ env.read_env(VISA_HOME / ".env")
 DEBUG = env.bool("VISA_DEBUG", default=False)
 PUBLIC_URL = env.str("VISA_PUBLIC_URL", default=f"http://localhost:{env.int('VISA_PORT', default=8000)}").rstrip("/")
 HTTPS = PUBLIC_URL.startswith("https://")
+# Machines' web applications: each has a host of its own under this domain, with a port where it is not the scheme's.
+APPS_DOMAIN = env.str("VISA_APPS_DOMAIN", default="").lower() or PUBLIC_URL.lower().partition("://")[2]
 
 INSECURE_KEY = "insecure-only-for-tests-and-checks"
 SECRET_KEY = env.str("VISA_SECRET_KEY", default=INSECURE_KEY if DEBUG else "")

@@ -17,6 +17,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name='connection',
+            name='which',
+            field=models.CharField(choices=[('screen', 'Desktop'), ('console', 'Console'), ('app', 'Web application')], max_length=10, verbose_name='screen'),
+        ),
         migrations.CreateModel(
             name='Policy',
             fields=[

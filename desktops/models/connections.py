@@ -21,10 +21,14 @@ FRESH = 3 * SEEN_EVERY
 
 
 class Which(models.TextChoices):
-    """A machine's two screens: the desktop's own, and the hypervisor's, which shows what happens before a desktop."""
+    """A machine's two screens: the desktop's own, and the hypervisor's, which shows what happens before a desktop.
+
+    Beside them its web applications.
+    """
 
     SCREEN = "screen", _("Desktop")
     CONSOLE = "console", _("Console")
+    APP = "app", _("Web application")
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):

@@ -18,10 +18,12 @@ else:
     _Text = models.TextField
 
 
-@lru_cache(maxsize=4)
-def _box(keys: tuple[str, ...]) -> MultiFernet:
+@lru_cache(maxsize=8)
+def box(keys: tuple[str, ...], purpose: bytes = b"visa secrets at rest") -> MultiFernet:
+    """What seals with the first of these keys and opens with any; another purpose's box opens none of it."""
+
     def fernet(key: str) -> Fernet:
-        derived = HKDF(SHA256(), 32, salt=None, info=b"visa secrets at rest").derive(key.encode())
+        derived = HKDF(SHA256(), 32, salt=None, info=purpose).derive(key.encode())
         return Fernet(base64.urlsafe_b64encode(derived))
 
     return MultiFernet([fernet(key) for key in keys])
@@ -34,7 +36,7 @@ class EncryptedTextField(_Text):
     """
 
     def get_prep_value(self, value: str | None) -> str | None:
-        return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(value.encode()).decode() if value else value
+        return box(tuple(settings.ENCRYPTION_KEYS)).encrypt(value.encode()).decode() if value else value
 
     def from_db_value(self, value: str | None, *_: object) -> str | None:
-        return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(value.encode()).decode() if value else value
+        return box(tuple(settings.ENCRYPTION_KEYS)).decrypt(value.encode()).decode() if value else value

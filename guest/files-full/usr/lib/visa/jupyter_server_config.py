@@ -13,6 +13,8 @@ c.ServerApp.root_dir = str(Path.home())
 c.ServerApp.allow_remote_access = True
 c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", "-l"]}
 c.IdentityProvider.token = Path("/run/visa/jupyter-token").read_text().strip()
+# JupyterLab writes its token into its page; VISA's proxy adds it to requests instead, and no browser learns it.
+c.ServerApp.tornado_settings = {"page_config_hook": lambda handler, page: page | {"token": ""}}
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.news_url = None
 # Language servers are not installed; looking for them costs seconds at every start.

@@ -1,0 +1,1 @@
+"""Machines' web applications, JupyterLab first: each on an origin of its own, behind the rights of the desktop."""

@@ -1,0 +1,164 @@
+"""The ASGI callable of all machines' web applications: who asks, whether they may, and then the way to the machine.
+
+A plain callable, as the relay is: bodies are streamed, and Django's pages never see a request to these hosts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from channels.db import database_sync_to_async
+
+from desktops.access import Denied
+from desktops.origin import allowed_origins
+from desktops.relay import Code
+from desktops.webapps import links, pages, reading, tickets, upstream, visits
+from desktops.webapps.asked import Asked, Entered, Scope
+from desktops.webapps.headers import Malformed, values
+from desktops.webapps.origins import is_apps_host
+from desktops.webapps.upstream import Receive, Send, Traffic, Unanswered
+from desktops.webapps.visits import visit_of
+
+log = logging.getLogger(__name__)
+
+ENTRANCE = "/visa-enter"
+"""The one path of these hosts that is ours."""
+
+MOST_FORM = 8192
+"""Bytes of the form that brings a ticket."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+ONLY_WATCH = "You may only watch here: nothing can be changed or run."
+NO_MORE = "Too much is open here at once. Close something and try again."
+
+
+class OwnOrigins:
+    """Requests to the applications' hosts go to machines, all others to the site; neither ever sees the other's."""
+
+    def __init__(self, site: Callable[[Scope, Any, Any], Awaitable[None]]) -> None:
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _last(receive, send)
+            return
+        hosts = [value.decode("latin-1") for value in values(scope.get("headers", []), b"host")]
+        if not any(is_apps_host(host) for host in hosts):
+            await self._site(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await links.serve(scope, receive, send)
+        else:
+            await _request(scope, receive, send)
+
+
+async def _last(receive: Receive, send: Send) -> None:
+    """As long as the server; at its end nobody is left written down as being there."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await visits.end_all()
+    await upstream.hang_up()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _request(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        asked = Asked.of(scope)
+        elsewhere = asked.from_elsewhere
+    except Malformed as wrong:
+        await pages.say(send, 400, f"The request is not understood: {wrong}.", (b"connection", b"close"))
+        return
+    if asked.path == ENTRANCE.encode():
+        await _enter(asked, receive, send)
+    elif elsewhere:
+        await pages.say(send, 403, "Other pages may not ask anything of this machine.")
+    elif asked.method not in METHODS or values(asked.headers, b"service-worker"):
+        # A service worker would stay between the person and this origin, and outlive whoever planted it.
+        await pages.say(send, 405, "This is not possible here.")
+    else:
+        await _serve(asked, receive, send)
+
+
+async def _enter(asked: Asked, receive: Receive, send: Send) -> None:
+    """A ticket becomes a cookie. Only the site's own page may bring one: nobody is signed in as another."""
+    form = await _form(receive) if asked.method == "POST" and asked.origin in allowed_origins() else None
+    if form is None:
+        await pages.say(send, 405, "Open this from the machine's page.")
+        return
+    key = await database_sync_to_async(tickets.redeem, thread_sensitive=False)(form.get("ticket", ""), asked.address)
+    path = onward(form.get("next", ""))
+    if key is None:
+        await pages.lead(send, pages.way_in(asked.address, path))
+    else:
+        await pages.lead(send, path, (b"set-cookie", tickets.cookie(key, asked.address).encode("ascii")))
+
+
+async def _form(receive: Receive) -> dict[str, str] | None:
+    """The fields of a short form; None where it is not one."""
+    body = b""
+    while len(body) <= MOST_FORM:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return {name: last[-1] for name, last in parse_qs(body.decode("latin-1")).items()}
+    return None
+
+
+def onward(path: str) -> str:
+    """A path of this host, and never an address elsewhere."""
+    plain = path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+    return quote(plain, safe="/%:@!$&'()*+,;=~-._")
+
+
+async def _serve(asked: Asked, receive: Receive, send: Send) -> None:
+    key = asked.session_key
+    if key is None:
+        await _lead_in(asked, send)
+        return
+    visit = await visit_of(key, asked.address)
+    admission = visit.admission
+    if isinstance(admission, Denied):
+        await _why_not(asked, key, admission, send)
+    elif visit.full:
+        await pages.say(send, 429, NO_MORE, (b"retry-after", b"5"))
+    elif not admission.standing.controls and not reading.may_read(asked.method, asked.path):
+        await pages.say(send, 403, ONLY_WATCH)
+    else:
+        await visit.during(_exchange(Entered(asked, key, visit, admission), receive, send))
+
+
+async def _exchange(entered: Entered, receive: Receive, send: Send) -> None:
+    traffic = Traffic(inputs=int(entered.asked.method not in {"GET", "HEAD", "OPTIONS"}))
+    try:
+        await upstream.exchange(entered.to_machine(), receive, send, traffic)
+    except Unanswered as why:
+        log.info("machine %s: %s did not answer: %s", entered.asked.address.uuid, entered.admission.app.slug, why)
+        await _why_not(entered.asked, entered.key, None, send)
+    finally:
+        entered.visit.count(traffic)
+
+
+async def _lead_in(asked: Asked, send: Send) -> None:
+    """To the site, which knows who this is and sends them back."""
+    if asked.is_navigation:
+        await pages.lead(send, pages.way_in(asked.address, asked.path.decode("ascii")))
+    else:
+        await pages.say(send, 401, "Your sign-in here has ended. Open this again from the machine's page.")
+
+
+async def _why_not(asked: Asked, key: str, denied: Denied | None, send: Send) -> None:
+    """None: the person may come in, and the machine does not answer."""
+    if denied and denied.ending.code == Code.SIGN_IN:
+        await _lead_in(asked, send)
+    elif asked.is_navigation:
+        status, page = await database_sync_to_async(pages.waiting, thread_sensitive=False)(key, asked.address, denied)
+        await pages.show(send, status, page)
+    else:
+        words = denied.ending.reason if denied else "The machine does not answer at the moment."
+        await pages.say(send, 503, words, (b"retry-after", b"5"))

@@ -1,0 +1,94 @@
+"""A request to an application's host, once it is understood, and once somebody is in."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from desktops.webapps import pages, tickets
+from desktops.webapps.door import Admission
+from desktops.webapps.headers import Confines, Framing, Malformed, framing, from_elsewhere, only, upward
+from desktops.webapps.origins import Address, address_at, scheme
+from desktops.webapps.upstream import Request
+from desktops.webapps.visits import Visit
+
+Scope = MutableMapping[str, Any]
+
+JUPYTERS_SIGN_IN = "username-"
+"""How the names of the cookies begin that are worth as much as Jupyter's token."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request or a WebSocket's handshake that can be understood in one way only."""
+
+    address: Address
+    method: str
+    path: bytes
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    framing: Framing
+    origin: str | None
+
+    @classmethod
+    def of(cls, scope: Scope) -> Asked:
+        """Raises Malformed."""
+        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        address = address_at(only(headers, b"host") or "")
+        path, query = scope["raw_path"], scope["query_string"]
+        if address is None or not path.startswith(b"/") or not (path + query).isascii():
+            raise Malformed("this is no machine's address")
+        framed, origin = framing(headers), only(headers, b"origin")
+        if scope["type"] == "websocket" and framed.body:
+            raise Malformed("a handshake has no body")
+        return cls(address, scope.get("method", "GET"), path, query, headers, framed, origin)
+
+    @property
+    def from_elsewhere(self) -> bool:
+        return from_elsewhere(self.method, self.headers, self.address.origin)
+
+    @property
+    def is_navigation(self) -> bool:
+        return pages.is_navigation(self.method, self.headers)
+
+    @property
+    def session_key(self) -> str | None:
+        return tickets.session_of(self.headers, self.address)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A request of somebody who is in, with what they may do at this moment."""
+
+    asked: Asked
+    key: str
+    visit: Visit
+    admission: Admission
+
+    @property
+    def controls(self) -> bool:
+        return self.admission.standing.controls
+
+    def to_machine(self) -> Request:
+        """The same request as the machine gets it: with its own token, and with nothing of the site's."""
+        asked, app = self.asked, self.admission.app
+        host = asked.address.host.encode()
+        confines = Confines(_our_cookies(), (JUPYTERS_SIGN_IN,))
+        headers = [(b"host", host), (b"x-forwarded-host", host), (b"x-forwarded-proto", scheme().encode())]
+        headers += [header for header in upward(asked.headers, confines) if not self._would_hide(header)]
+        if app.token:
+            headers.append((b"authorization", f"token {app.token}".encode()))
+        place = (self.admission.host, app.port, asked.path, asked.query)
+        return Request(asked.method, *place, headers, asked.framing, confines, app.token.encode())
+
+    def _would_hide(self, header: tuple[bytes, bytes]) -> bool:
+        """JupyterLab's pages are fetched uncompressed, so that its token can be taken out of them."""
+        page = self.asked.path.startswith((b"/lab", b"/doc")) and not self.asked.path.startswith(b"/lab/extensions/")
+        return header[0].lower() == b"accept-encoding" and page
+
+
+def _our_cookies() -> frozenset[str]:
+    return frozenset({settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, tickets.cookie_name()})

@@ -1,0 +1,84 @@
+"""Who may use which web application of a machine now, as what, and where it is. Answered from the rows.
+
+The rights are the desktop's. Who came by a public link watches the screen and nothing else: an application shows files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from desktops import access
+from desktops.access import Denied, Relation, Standing
+from desktops.relay import Code, Ending
+from desktops.webapps.origins import JUPYTER, Address
+from experiments.models import User
+from instances.models import Instance, Protocol
+from instances.states import OPENABLE
+
+NOT_FOUND = Denied(Ending(Code.NOT_FOUND, "There is no such application, or it is not yours."))
+NOT_RUNNING = Denied(Ending(Code.STOPPED, "The machine is not running."))
+
+
+@dataclass(frozen=True)
+class App:
+    """A web application that an image offers. `token` is the guest's and goes no further than the proxy."""
+
+    slug: str
+    name: str
+    port: int
+    path: str = "/"
+    token: str = field(default="", repr=False)
+
+    @property
+    def for_watchers(self) -> bool:
+        """Whether we know what of it only shows something."""
+        return self.slug == JUPYTER
+
+
+@dataclass(frozen=True)
+class Admission:
+    """One person may use one application of one build of a machine, now."""
+
+    instance_id: int
+    user_id: int
+    standing: Standing
+    generation: int
+    host: str
+    app: App
+
+
+def app_of(instance: Instance, slug: str) -> App | None:
+    """The application of this name, if the machine's image offers it."""
+    port = instance.plan.image.port(Protocol.JUPYTER)
+    if slug != JUPYTER or port is None:
+        return None
+    return App(JUPYTER, str(Protocol.JUPYTER.label), port, "/lab", instance.jupyter_token)
+
+
+def find(user: User, uuid: UUID, slug: str) -> tuple[Instance, App] | None:
+    """The live machine and its application, for those who may know of it."""
+    found = access.find(user, uuid)
+    if found is None or found[1] is Relation.PUBLIC:
+        return None
+    app = app_of(found[0], slug)
+    return (found[0], app) if app else None
+
+
+def admit(session_key: str, address: Address, *, inside: bool = False) -> Admission | Denied:
+    """The person of this session at this application, or why not. A stranger is not told whether it exists."""
+    user = access.signed_in(session_key)
+    if user is None:
+        return access.SIGN_IN
+    found = find(user, address.uuid, address.app)
+    if found is None:
+        return access.WITHDRAWN if inside else NOT_FOUND
+    instance, app = found
+    standing = access.stands(user, instance, inside=inside)
+    if isinstance(standing, Denied):
+        return standing
+    if not (standing.controls or app.for_watchers):
+        return NOT_FOUND
+    if instance.state not in OPENABLE or not instance.address:
+        return NOT_RUNNING
+    return Admission(instance.pk, user.pk, standing, instance.generation, instance.address, app)

@@ -1,0 +1,110 @@
+"""The WebSockets of a machine's web applications."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+from desktops.access import Denied
+from desktops.relay import Code, Ending, say_farewell
+from desktops.server import EXTENSION
+from desktops.webapps import kernels, reading, upstream
+from desktops.webapps.asked import Asked, Entered, Scope
+from desktops.webapps.headers import Malformed
+from desktops.webapps.upstream import Receive, Refused, Send, Unanswered
+from desktops.webapps.visits import visit_of
+
+CHANGED = Ending(Code.WITHDRAWN, "What you may do here has changed.")
+NOT_KERNELS = Ending(Code.PROTOCOL, "This is not a message for a kernel.")
+
+
+async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+    """One handshake and what follows. Only the application's own pages may open a socket to it."""
+    await receive()
+    try:
+        asked = Asked.of(scope)
+    except Malformed:
+        await _refuse(send, 400)
+        return
+    entered = await _let_in(asked) if asked.origin == asked.address.origin else None
+    if entered is None:
+        await _refuse(send, 403)
+        return
+    link = Link(entered, scope, receive, send)
+    if not await entered.visit.during(link.run()):
+        await link.cut_off()
+
+
+async def _let_in(asked: Asked) -> Entered | None:
+    key = asked.session_key
+    if key is None:
+        return None
+    visit = await visit_of(key, asked.address)
+    admission = visit.admission
+    if isinstance(admission, Denied) or visit.full:
+        return None
+    allowed = admission.standing.controls or reading.may_listen(asked.path)
+    return Entered(asked, key, visit, admission) if allowed else None
+
+
+async def _refuse(send: Send, status: int) -> None:
+    """Before accepting."""
+    await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b""})
+
+
+class Link:
+    """One WebSocket of a person to an application: dial, accept with the protocol that the machine chose, join."""
+
+    def __init__(self, entered: Entered, scope: Scope, receive: Receive, send: Send) -> None:
+        self._entered = entered
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._accepted = False
+        self._protocol: str | None = None
+        self._kernel = reading.is_kernel_channel(entered.asked.path)
+
+    async def run(self) -> None:
+        try:
+            machine = await upstream.dial(self._towards(), list(self._scope.get("subprotocols", ())))
+        except Refused as no:
+            await _refuse(self._send, no.status if no.status >= 400 else 502)
+            return
+        except Unanswered:
+            await _refuse(self._send, 502)
+            return
+        self._protocol = machine.protocol
+        joint = upstream.Joint(machine, self._receive, self._send, self._sieve)
+        try:
+            await self._accept()
+            await joint.run()
+        except kernels.Unreadable:
+            await say_farewell(self._send, NOT_KERNELS)
+        finally:
+            self._entered.visit.count(joint.traffic)
+
+    async def cut_off(self) -> None:
+        """What the person may do has changed; JupyterLab comes back by itself and gets what holds now."""
+        if self._accepted:
+            await say_farewell(self._send, self._entered.visit.ending or CHANGED)
+        else:
+            await _refuse(self._send, 403)
+
+    async def _accept(self) -> None:
+        direct = self._scope.get("extensions", {}).get(EXTENSION)
+        if direct:
+            direct.allow(upstream.MOST_UP)
+        self._accepted = True
+        await self._send({"type": "websocket.accept", "subprotocol": self._protocol})
+
+    def _towards(self) -> upstream.Request:
+        """A watcher gets a session of their own: taking another's would close that one's socket at the kernel."""
+        request = self._entered.to_machine()
+        return request if self._entered.controls else replace(request, query=f"session_id={uuid4()}".encode())
+
+    def _sieve(self, said: bytes | str) -> bytes | str | None:
+        if self._entered.controls:
+            self._entered.visit.inputs += not (self._kernel and kernels.reads_only(said, self._protocol))
+            return said
+        return kernels.for_watcher(said, self._protocol) if self._kernel else None

@@ -1,0 +1,38 @@
+"""What somebody who only watches may ask of JupyterLab: what shows something, and changes and runs nothing. Pure.
+
+A list of what is allowed, by the path as it was sent: Jupyter compares paths before it decodes them, and so do we.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+_EXACT = frozenset(
+    b"/ /lab /lab/ /tree /doc /api /favicon.ico /api/contents /api/sessions /api/kernels /api/kernelspecs "
+    b"/api/terminals /api/status /api/me /api/nbconvert".split()
+)
+_UNDER = tuple(
+    b"/lab/tree/ /lab/workspaces/ /lab/doc/ /lab/extensions/ /lab/api/ /doc/tree/ /static/ /files/ /kernelspecs/ "
+    b"/api/contents/ /api/config/ /h5grove/".split()
+)
+_SESSION_OR_KERNEL = re.compile(rb"/api/(sessions|kernels)/[0-9a-f-]{36}")
+_CHANNELS = re.compile(rb"/api/kernels/[0-9a-f-]{36}/channels")
+_EVENTS = b"/api/events/subscribe"
+
+
+def may_read(method: str, path: bytes) -> bool:
+    """Whether this request only shows something."""
+    if method not in {"GET", "HEAD"} or b".." in unquote_to_bytes(path):
+        return False
+    return path in _EXACT or path.startswith(_UNDER) or bool(_SESSION_OR_KERNEL.fullmatch(path))
+
+
+def is_kernel_channel(path: bytes) -> bool:
+    """Whether this WebSocket leads to a kernel: `for_watcher` says what may be sent there."""
+    return bool(_CHANNELS.fullmatch(path))
+
+
+def may_listen(path: bytes) -> bool:
+    """Whether a watcher may open this WebSocket: to a kernel, or to the events that go down only."""
+    return is_kernel_channel(path) or path == _EVENTS

@@ -1,0 +1,88 @@
+"""How a person comes from the site to an application's own origin, without a secret in any address.
+
+The site gives out a ticket, which the browser posts to the application's origin; there it becomes a cookie of that
+origin alone. The cookie says, sealed, whose session it stands for: it ends with that session, and opens nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from functools import lru_cache
+from hashlib import sha256
+from uuid import UUID
+
+from cryptography.fernet import InvalidToken
+from django.conf import settings
+from django.core.cache import cache
+
+from desktops.webapps.headers import Headers, cookie_values
+from desktops.webapps.origins import Address
+from instances.models.fields import box
+
+TICKET_SECONDS = 30
+PURPOSE = b"visa cookies of web applications"
+
+
+def issue(session_key: str, address: Address) -> str:
+    """A ticket for this session and application: good once, and for half a minute. Redis holds only its hash."""
+    ticket = secrets.token_urlsafe(32)
+    cache.set(_name(ticket), [session_key, str(address.uuid), address.app], TICKET_SECONDS)
+    return ticket
+
+
+def redeem(ticket: str, address: Address) -> str | None:
+    """The session that the ticket was issued to; None where it is used, too old, or another application's."""
+    held = cache.get(_name(ticket))
+    # Of several that come at once, the one whose deletion counts has it.
+    if held is None or not cache.delete(_name(ticket)):
+        return None
+    session_key, uuid, app = held
+    return session_key if Address(UUID(uuid), app) == address else None
+
+
+def _name(ticket: str) -> str:
+    return f"webapps.ticket.{sha256(ticket.encode()).hexdigest()}"
+
+
+def cookie_name() -> str:
+    return "__Host-visa-app" if settings.HTTPS else "visa-app"
+
+
+def cookie(session_key: str, address: Address) -> str:
+    """The Set-Cookie of an application's origin: for this host only, out of scripts' reach, gone with the browser.
+
+    Lax, not Strict: the person comes from another site, and follows links.
+    """
+    sealed = box(tuple(settings.ENCRYPTION_KEYS), PURPOSE).encrypt(_said(session_key, address)).decode()
+    secure = "; Secure" if settings.HTTPS else ""
+    return f"{cookie_name()}={sealed}; Path=/; HttpOnly; SameSite=Lax{secure}"
+
+
+def session_of(headers: Headers, address: Address) -> str | None:
+    """The key of the session that a request to this application stands for; None where nothing says so.
+
+    Scripts of the guest may add cookies of the same name for longer paths; ours, for all paths, comes after them.
+    """
+    opened = (_opened(value, tuple(settings.ENCRYPTION_KEYS)) for value in cookie_values(headers, cookie_name()))
+    keys = [key for said in opened if (key := _key_in(said, address))]
+    return keys[-1] if keys else None
+
+
+def _said(session_key: str, address: Address) -> bytes:
+    return json.dumps([session_key, str(address.uuid), address.app]).encode()
+
+
+def _key_in(said: bytes | None, address: Address) -> str | None:
+    if said is None:
+        return None
+    session_key, uuid, app = json.loads(said)
+    return session_key if Address(UUID(uuid), app) == address else None
+
+
+@lru_cache(maxsize=1024)
+def _opened(sealed: str, keys: tuple[str, ...]) -> bytes | None:
+    try:
+        return box(keys, PURPOSE).decrypt(sealed.encode())
+    except (InvalidToken, ValueError):
+        return None
