@@ -9,6 +9,7 @@ urlpatterns = [
     path("<uuid:uuid>/ask/cancel/", support.cancel, name="support-cancel"),
     path("<uuid:uuid>/enter/", support.enter, name="support-enter"),
     path("<uuid:uuid>/requests/<uuid:asked>/answer/", support.answer, name="support-answer"),
+    path("<uuid:uuid>/support/", support.panel, name="machine-support"),
     path("<uuid:uuid>/support/end/", support.end, name="support-end"),
     path("<uuid:uuid>/help/", support.call, name="help"),
     path("<uuid:uuid>/help/take/", support.take, name="help-take"),

@@ -46,6 +46,10 @@ class Role(models.TextChoices):
     SCIENTIFIC_COMPUTING = "scientific_computing", _("Scientific computing")
 
 
+SUPPORTING = frozenset({Role.ADMIN, Role.IT_SUPPORT, Role.INSTRUMENT_CONTROL, Role.INSTRUMENT_SCIENTIST})
+"""Roles that let their people help with others' machines; with which, `instances` says."""
+
+
 class User(AbstractUser):
     """A person with an account. The public address is `uuid`; `username` is also the account name in machines."""
 
@@ -88,6 +92,11 @@ class User(AbstractUser):
         """The roles in force at `now`; a superuser is an administrator too."""
         granted = {Role(grant.role) for grant in self.role_grants.all() if grant.in_force(now or timezone.now())}
         return granted | ({Role.ADMIN} if self.is_superuser else set())
+
+    @property
+    def supports(self) -> bool:
+        """Whether the facility has them help others."""
+        return self.has_role(*SUPPORTING)
 
     def has_role(self, *wanted: Role) -> bool:
         return bool(self.roles() & set(wanted))

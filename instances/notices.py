@@ -71,14 +71,14 @@ SENTENCES: dict[Kind, Sentence] = {
     Kind.SUPPORT_LET_IN: Sentence(_("%(who)s let you in to “%(machine)s”."), "log-in", "desktop"),
     Kind.SUPPORT_REFUSED: Sentence(_("%(who)s does not want help on “%(machine)s” now."), "circle-x"),
     Kind.SUPPORT_UNANSWERED: Sentence(
-        _("%(who)s did not answer. You may ask again to join “%(machine)s”."), "clock", "home"
+        _("%(who)s did not answer. You may ask again to join “%(machine)s”."), "clock", "support"
     ),
     Kind.SUPPORT_ENTERED: Sentence(
         _("%(who)s of support entered “%(machine)s” while you were away."), "life-buoy", detail="reason"
     ),
     Kind.SUPPORT_ENDED: Sentence(_("%(who)s ended the support on “%(machine)s”."), "log-out"),
     Kind.SUPPORT_OVER: Sentence(_("The time of %(who)s on “%(machine)s” is over."), "clock"),
-    Kind.HELP_WANTED: Sentence(_("%(who)s calls for help on “%(machine)s”."), "life-buoy", "home", detail="message"),
+    Kind.HELP_WANTED: Sentence(_("%(who)s calls for help on “%(machine)s”."), "life-buoy", "support", detail="message"),
     Kind.HELP_COMES: Sentence(_("%(who)s comes to help on “%(machine)s”."), "life-buoy", "desktop"),
     Kind.LIFE_IDLE: Sentence(_("“%(machine)s” is idle and goes to sleep %(when)s."), "moon-star"),
     Kind.LIFE_ENDING: Sentence(_("“%(machine)s” comes to its end %(when)s."), "clock"),

@@ -31,6 +31,7 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
         "POST /machines/{m}/requests/{m}/answer/ answer=watch",
         (IN, 404, 404, 404, 404),
     ),
+    "machines/<uuid:uuid>/support/": ("GET /machines/{m}/support/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/support/end/": ("POST /machines/{m}/support/end/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/help/": ("POST /machines/{m}/help/ message=x", (IN, 404, 403, 200, 403)),
     "machines/<uuid:uuid>/help/take/": ("POST /machines/{m}/help/take/", (IN, 404, 403, 403, 409)),
@@ -93,6 +94,9 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "machines/<uuid:uuid>/chat/": ("GET /machines/{m}/chat/", (IN, 404, 200, 200, 403)),
     "machines/<uuid:uuid>/chat/send/": ("POST /machines/{m}/chat/send/ key={m}&text=Hello", (IN, 404, 200, 200, 403)),
     "machines/<uuid:uuid>/chat/read/": ("POST /machines/{m}/chat/read/ upto=1", (IN, 404, 200, 200, 403)),
+    "support/": ("GET /support/", (IN, 404, 404, 404, 200)),
+    "support/list/": ("GET /support/list/", (IN, 404, 404, 404, 200)),
+    "support/<uuid:uuid>/": ("GET /support/{m}/", (IN, 404, 404, 404, 200)),
     "notices/": ("GET /notices/", (IN, 200, 200, 200, 200)),
     "notices/bell/": ("GET /notices/bell/", (IN, 200, 200, 200, 200)),
     "notices/read/": ("POST /notices/read/ notice={m}", (IN, 404, 404, 404, 404)),
@@ -121,6 +125,11 @@ OTHERWISE: dict[tuple[str, str], int] = {
     (f"machines/<uuid:uuid>/{path}", who): answer
     for path, answer in FOR_SUPPORT.items()
     for who in ("sam", "helper", "local")
+}
+OTHERWISE |= {
+    (path, who): 200
+    for path in ("support/", "support/list/", "support/<uuid:uuid>/")
+    for who in ("sam", "helper", "local", "ines")
 }
 
 UNDER_ONE_RULE = {

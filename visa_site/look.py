@@ -69,6 +69,8 @@ UNFOLD: dict[str, Any] = {
                 _entry(_("Machines"), "desktop_windows", "instances.instance"),
                 _entry(_("History"), "history", "instances.transition"),
                 _entry(_("Connections"), "cable", "desktops.connection"),
+                _entry(_("Support accesses"), "support_agent", "desktops.accessrequest"),
+                _entry(_("Calls for help"), "sos", "desktops.helprequest"),
             ),
             _group(
                 _("Hosts"),

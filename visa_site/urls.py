@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from desktops.views import sharing
+from desktops.views import cases, sharing
 from instances import inbox
 from visa_site import views
 from visa_site.health import health
@@ -10,6 +10,9 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("machines/", include("desktops.urls")),
     path("machines/", include("instances.urls")),
+    path("support/", cases.page, name="support"),
+    path("support/list/", cases.listed, name="support-list"),
+    path("support/<uuid:uuid>/", cases.row, name="support-row"),
     path("notices/", inbox.show, name="notices"),
     path("notices/bell/", inbox.bell, name="notices-bell"),
     path("notices/read/", inbox.read, name="notices-read"),

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
 
 from desktops import support
-from desktops.models import AccessRequest
+from desktops.access import Relation
+from desktops.models import AccessRequest, HelpRequest
 from desktops.support import Answer
 from desktops.views.answers import answered, found
-from experiments.models import User
+from experiments.models import SUPPORTING, User
 from instances.actions import Refused
+from instances.models import Instance
+
+PAST_SHOWN = 10
+
+
+@login_required
+@require_GET
+@never_cache
+def panel(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Support on the machine's page: who asks, who is in, the call for help, and who was there before."""
+    user, instance, relation = found(request, uuid)
+    return render(request, "desktops/_support.html", _panel(user, instance, relation))
+
+
+def _panel(user: User, instance: Instance, relation: Relation) -> dict[str, Any]:
+    owns, supports = relation is Relation.OWNER, relation is Relation.SUPPORT
+    now = timezone.now()
+    requests = AccessRequest.objects.filter(instance=instance).select_related("asker__affiliation")
+    asked = requests.pending_at(now).order_by("created_at").prefetch_related("asker__role_grants") if owns else []
+    in_force = list(requests.granted_at(now).order_by("created_at"))
+    past = requests.exclude(pk__in=[one.pk for one in [*asked, *in_force]])[:PAST_SHOWN] if owns or supports else []
+    call = HelpRequest.objects.filter(instance=instance, closed_at=None).select_related("by", "taken_by").first()
+    return {
+        "machine": instance,
+        "owns": owns,
+        "supports": supports,
+        "pending": [(one, _roles(one.asker)) for one in asked],
+        "in_force": in_force,
+        "past": list(past),
+        "call": call,
+        "shown": owns or supports or in_force or call,
+    }
+
+
+def _roles(user: User) -> str:
+    return ", ".join(str(role.label) for role in sorted(user.roles() & SUPPORTING))
 
 
 @login_required

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from django import template
 from django.conf import settings
 from django.templatetags.static import static
-from django.utils import formats
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from experiments.models import User
 from instances import notices
 from instances.sentences import told
-from instances.times import MINUTE, day, distance, moment
+from instances.times import MINUTE, day, distance, moment, span
 
 register = template.Library()
 register.filter("told", told)
@@ -58,6 +60,19 @@ def disk(gib: int) -> str:
 
 for _filter in (day, moment, distance):
     register.filter(_filter)
+
+
+@register.filter
+def minutes(count: int) -> str:
+    """A number of minutes as people say it, exactly: 45 minutes, 90 minutes, 2 hours."""
+    if count >= 60 and count % 60 == 0:
+        return span(timedelta(minutes=count))
+    return ngettext("%(n)d minute", "%(n)d minutes", count) % {"n": count}
+
+
+@register.filter
+def elapsed(since: datetime) -> str:
+    return took((timezone.now() - since).total_seconds())
 
 
 @register.filter

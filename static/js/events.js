@@ -1,28 +1,49 @@
-// The events socket: tells what changed, comes back by itself, and says whether it is there.
+// The events socket, one a tab: tells what changed, comes back by itself, and says whether it is there.
 
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
 const SIGN_IN = 4401;
 
+const listeners = new Set();
+let socket = null;
+let ready = false;
+let wait = FIRST_WAIT;
+
+const tellAll = (what, ...said) => listeners.forEach((one) => one[what](...said));
+
 /**
  * Calls `heard(message)` for each message, `there(true or false)` as the connection comes and goes, and `ended()` once
- * when the sign-in has ended.
+ * when the sign-in has ended. After each `there(true)` a page fetches what it shows: it may have missed something.
  */
 export function listen(heard, there, ended) {
-    let wait = FIRST_WAIT;
-    const connect = () => {
-        const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/events/`);
-        socket.addEventListener("open", () => {
-            wait = FIRST_WAIT;
-            there(true);
-        });
-        socket.addEventListener("message", (event) => heard(JSON.parse(event.data)));
-        socket.addEventListener("close", ({ code }) => {
-            if (code === SIGN_IN) return ended();
-            there(false);
-            setTimeout(connect, wait * (0.75 + Math.random() / 2));
-            wait = Math.min(wait * 2, LONGEST_WAIT);
-        });
-    };
-    connect();
+    listeners.add({ heard, there, ended });
+    if (!socket) connect();
+    else if (ready) there(true);
+}
+
+/** Whether the message could be sent; nothing is kept for later. */
+export function say(message) {
+    if (ready) socket.send(JSON.stringify(message));
+    return ready;
+}
+
+function connect() {
+    socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/events/`);
+    socket.addEventListener("message", (event) => hear(JSON.parse(event.data)));
+    socket.addEventListener("close", ({ code }) => closed(code));
+}
+
+function hear(message) {
+    if (message.type !== "ready") return tellAll("heard", message);
+    ready = true;
+    wait = FIRST_WAIT;
+    tellAll("there", true);
+}
+
+function closed(code) {
+    ready = false;
+    if (code === SIGN_IN) return tellAll("ended");
+    tellAll("there", false);
+    setTimeout(connect, wait * (0.75 + Math.random() / 2));
+    wait = Math.min(wait * 2, LONGEST_WAIT);
 }

@@ -548,3 +548,51 @@ def test_a_member_sees_the_machine_but_may_not_answer(people: Facility) -> None:
 def test_members_who_may_work_alone_make_no_difference_to_support(people: Facility) -> None:
     Room.objects.create(instance=people.machine, members_alone=True)
     assert isinstance(standing(people.sam, people), Denied)
+
+
+# On the machine's page
+
+
+def panel(user: User, people: Facility) -> str:
+    return client_of(user).get(f"/machines/{people.machine.uuid}/support/").content.decode()
+
+
+def test_the_owner_sees_who_asks_with_role_reason_and_time(people: Facility) -> None:
+    asks(people)
+    shown = panel(people.alice, people)
+    for words in ("Sam Example", "IT support", "Your fit looks stuck.", "30 minutes", "Allow control"):
+        assert words in shown
+    assert "Your fit looks stuck." not in panel(people.bob, people)
+
+
+def test_who_asked_to_watch_is_not_offered_control(people: Facility) -> None:
+    asks(people, control=False)
+    assert "Allow control" not in panel(people.alice, people)
+
+
+def test_everybody_at_the_machine_sees_who_of_support_is_in(people: Facility) -> None:
+    granted(people.sam, people.machine)
+    for user in (people.alice, people.bob, people.sam):
+        assert "Sam Example" in panel(user, people)
+    assert "End support" in panel(people.alice, people)
+    assert "End support" not in panel(people.bob, people)
+
+
+def test_what_was_stays_to_be_read(people: Facility) -> None:
+    enters(people)
+    support.end(people.machine, people.sam)
+    shown = panel(people.alice, people)
+    assert "The owner was away" in shown
+    assert "The host will restart." in shown
+    assert "The host will restart." not in panel(people.bob, people)
+
+
+def test_the_panel_costs_the_same_however_often_support_was_there(
+    people: Facility, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(15):
+        enters(people)
+        support.end(people.machine, people.sam)
+    alice = client_of(people.alice)
+    with django_assert_max_num_queries(10):
+        alice.get(f"/machines/{people.machine.uuid}/support/")
