@@ -28,7 +28,7 @@ from experiments.models import User
 from instances import members
 from instances.actions import may_manage
 from instances.models import Instance, MemberRole
-from instances.templatetags.pages import day
+from instances.times import day
 
 TERMS = {
     MemberRole.USER: gettext_lazy("You see the desktop and work on it: mouse, keyboard and clipboard are yours too."),
