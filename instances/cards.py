@@ -193,6 +193,8 @@ class Card:
         if self.making:
             return Act("watch", _("Watch it start"), "eye", self.url, "get")
         start = _starts().get(State(self.instance.state))
+        if start and self.manages and self.ended:
+            return Act("time", _("Ask for more time"), "hourglass", f"{self.url}#time", "get")
         if start and self.manages:
             return self._act("start", *start)
         return None

@@ -15,7 +15,6 @@ from instances import tasks
 from instances.actions import NotAllowed, Refused, check_manager, quota_of
 from instances.limits import may_create
 from instances.models import Entry, Extending, Extension, IllegalTransition, Instance, LifePolicy, Superseded
-from instances.models.instance import InstanceQuerySet
 from instances.models.life import limits_of
 from instances.notices import Kind, tell
 from instances.states import LIVE, State
@@ -145,11 +144,6 @@ def _answer(asked: Extension, answer: str, by: User | None, words: str, until: d
 
 
 # The recycle bin
-
-
-def binned(user: User) -> InstanceQuerySet:
-    """The person's own machines that can still be brought back."""
-    return Instance.objects.filter(owner=user, state=State.BINNED)
 
 
 def bring_back(instance: Instance, by: User) -> None:

@@ -40,9 +40,10 @@ from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN, InstanceQuerySet
 from instances.placement import Need
 from instances.sentences import told
-from instances.states import LIVE
+from instances.states import State
 
 PAST_ON_A_PAGE = 25
+IN_THE_BIN = 100  # shown, those first that are soon lost
 HISTORY = 100  # lines of it on a machine's page
 
 ACTS: dict[str, Callable[[Instance, User], None]] = {
@@ -230,10 +231,11 @@ def refused(request: HttpRequest, refusal: actions.Refused) -> HttpResponse:
 @require_GET
 def past(request: HttpRequest) -> HttpResponse:
     """Machines of one's own that are gone, newest first; those in the recycle bin can be brought back."""
-    gone = Instance.objects.filter(owner=person(request)).exclude(state__in=LIVE)
+    gone = Instance.objects.filter(owner=person(request), state=State.DELETED)
     rows = gone.select_related("plan__image", "plan__flavour").order_by("-created_at")
     page = Paginator(rows, PAST_ON_A_PAGE).get_page(request.GET.get("page"))
-    return render(request, "instances/past.html", {"page": page})
+    binned = Instance.objects.filter(owner=person(request), state=State.BINNED).select_related("plan__image")
+    return render(request, "instances/past.html", {"page": page, "binned": binned.order_by("bin_until")[:IN_THE_BIN]})
 
 
 def _picture_tag(request: HttpRequest, uuid: UUID) -> str | None:
