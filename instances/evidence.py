@@ -9,8 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from instances.limits import Facts, Verdict, Why
-from instances.notices import readable
-from instances.times import moment, span
+from instances.times import moment, readable, span
 
 
 def sentence(found: Verdict, facts: Facts, now: datetime) -> str:

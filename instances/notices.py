@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from django.db import transaction
@@ -18,9 +18,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from experiments.models import User
-from instances import signals
+from instances import letters, signals
 from instances.models import Instance, Notice
-from instances.times import moment
+from instances.times import readable
 
 KEPT = timedelta(days=90)
 """How long a notice that was read can be looked up again."""
@@ -130,16 +130,11 @@ class Told:
         return reverse(name, args=[self.notice.instance.uuid] if self.notice.instance and of_a_machine else [])
 
 
-def readable(facts: dict[str, str]) -> dict[str, str]:
-    """The facts with the moment that `when` tells (ISO 8601) as its reader writes it."""
-    when = facts.get("when")
-    return facts | {"when": moment(datetime.fromisoformat(when))} if when else facts
-
-
 def tell(people: Iterable[User], kind: Kind, instance: Instance | None = None, **facts: str) -> None:
     """Tell each of these people once, after commit."""
     ids = sorted({person.pk for person in people})
     Notice.objects.bulk_create(Notice(user_id=pk, kind=kind, instance=instance, facts=facts) for pk in ids)
+    letters.write(ids, kind, instance, facts)
     transaction.on_commit(lambda: signals.noticed.send(Notice, user_ids=ids), robust=True)
 
 

@@ -51,3 +51,9 @@ def span(length: timedelta) -> str:
         return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
     minutes = max(1, round(seconds / MINUTE))
     return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+
+
+def readable(facts: dict[str, str]) -> dict[str, str]:
+    """The facts with the moment that `when` tells (ISO 8601) as its reader writes it."""
+    when = facts.get("when")
+    return facts | {"when": moment(datetime.fromisoformat(when))} if when else facts

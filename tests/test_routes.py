@@ -101,6 +101,7 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "notices/bell/": ("GET /notices/bell/", (IN, 200, 200, 200, 200)),
     "notices/read/": ("POST /notices/read/ notice={m}", (IN, 404, 404, 404, 404)),
     "profile/": ("GET /profile/", (IN, 200, 200, 200, 200)),
+    "profile/mail/": ("POST /profile/mail/ group=life", (IN, 302, 302, 302, 302)),
     "profile/tokens/": ("POST /profile/tokens/ name=x&days=3", (IN, 200, 200, 200, 200)),
     "profile/tokens/<uuid:uuid>/revoke/": ("POST /profile/tokens/{m}/revoke/", (IN, 404, 404, 404, 404)),
     "language/": ("POST /language/ language=fr", (302, 302, 302, 302, 302)),

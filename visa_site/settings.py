@@ -86,7 +86,7 @@ ASGI_APPLICATION = "visa_site.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [VISA_HOME / "templates", BASE_DIR / "templates"],  # a facility's own words come first
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -153,14 +153,21 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3,
 }
 CELERY_BEAT_SCHEDULER = "visa_site.celery:HeartbeatScheduler"
-CELERY_IMPORTS = ["instances.expiry"]
+CELERY_IMPORTS = ["instances.expiry", "instances.letters"]
 CELERY_BEAT_SCHEDULE = {
+    "letters": {"task": "instances.letters.deliver_due", "schedule": 60.0, "options": {"expires": 60}},
     "expire": {"task": "instances.expiry.expire", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "instances.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "attend": {"task": "desktops.tasks.attend", "schedule": 5.0, "options": {"expires": 5}},
     "forget": {"task": "instances.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     "thumbnails": {"task": "instances.tasks.thumbnails", "schedule": 30.0, "options": {"expires": 30}},
 }
+
+# Without a mail server, letters are files in VISA_HOME/mail.
+vars().update(env.email_url("VISA_EMAIL_URL", default="filemail://"))
+EMAIL_FILE_PATH = str(VISA_HOME / "mail")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("VISA_MAIL_FROM", default=f"VISA <visa@{PUBLIC_URL.split('/')[2].split(':')[0]}>")
 
 AUTH_USER_MODEL = "experiments.User"
 AUTHENTICATION_BACKENDS = [

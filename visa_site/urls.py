@@ -18,6 +18,7 @@ urlpatterns = [
     path("notices/read/", inbox.read, name="notices-read"),
     path("join/<uuid:uuid>/", sharing.join, name="join"),
     path("profile/", views.profile, name="profile"),
+    path("profile/mail/", views.mail, name="profile-mail"),
     path("profile/tokens/", views.new_token, name="token-new"),
     path("profile/tokens/<uuid:uuid>/revoke/", views.revoke_token, name="token-revoke"),
     path("language/", views.language, name="language"),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django.views.i18n import set_language
 
 from experiments.models import User
-from instances import actions
+from instances import actions, letters
 from instances.models import Instance
 from instances.views import cards_of, person
 from visa_site.forms import TokenForm
@@ -49,7 +49,17 @@ def _profile(user: User, form: TokenForm) -> dict[str, Any]:
         "owned": Instance.objects.live().filter(owner=user).count(),
         "quota": actions.quota_of(user),
         "tokens": valid_tokens(user),
+        "mail_groups": letters.choices(user),
     }
+
+
+@login_required
+@require_POST
+def mail(request: HttpRequest) -> HttpResponse:
+    """Which groups of mail the person gets from now on: those that are ticked."""
+    letters.choose(person(request), request.POST.getlist("group"))
+    messages.success(request, _("Saved."))
+    return redirect("profile")
 
 
 @login_required

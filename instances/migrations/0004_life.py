@@ -215,5 +215,37 @@ class Migration(migrations.Migration):
             model_name='timelimit',
             constraint=models.UniqueConstraint(condition=models.Q(('flavour', None)), fields=('role',), name='general_time_limit_once', violation_error_message='There is a row for this role and all sizes already.'),
         ),
+        migrations.CreateModel(
+            name='Letter',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(max_length=40, verbose_name='kind')),
+                ('facts', models.JSONField(default=dict)),
+                ('written_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='written')),
+                ('sent_at', models.DateTimeField(blank=True, null=True, verbose_name='sent')),
+                ('attempts', models.PositiveSmallIntegerField(default=0, verbose_name='attempts')),
+                ('next_at', models.DateTimeField(default=django.utils.timezone.now, null=True, verbose_name='next attempt')),
+                ('problem', models.CharField(blank=True, max_length=300, verbose_name='problem')),
+                ('instance', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='instances.instance', verbose_name='machine')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='letters', to=settings.AUTH_USER_MODEL, verbose_name='person')),
+            ],
+            options={
+                'verbose_name': 'letter',
+                'verbose_name_plural': 'letters',
+                'ordering': ['-written_at'],
+                'indexes': [models.Index(condition=models.Q(('next_at__isnull', False)), fields=['next_at'], name='letters_to_send')],
+            },
+        ),
+        migrations.CreateModel(
+            name='NoMail',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('group', models.CharField(choices=[('life', 'My machines fall asleep, come to their end or are deleted'), ('time', 'Answers when I ask for more time'), ('people', 'Machines shared with me or handed over to me'), ('staff', 'Others ask for more time (staff)')], max_length=10)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='no_mail', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('user', 'group'), name='no_mail_once')],
+            },
+        ),
         migrations.RunPython(begin, migrations.RunPython.noop),
     ]

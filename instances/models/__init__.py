@@ -20,6 +20,7 @@ from instances.models.instance import (
     Thumbnail,
     Transition,
 )
+from instances.models.letters import Letter, MailGroup, NoMail
 from instances.models.life import Entry, Extension, LifePolicy, TimeLimit
 from instances.models.notices import Notice
 
@@ -34,10 +35,13 @@ __all__ = [
     "Image",
     "ImageProtocol",
     "Instance",
+    "Letter",
     "LifePolicy",
+    "MailGroup",
     "Member",
     "MemberChange",
     "MemberRole",
+    "NoMail",
     "Notice",
     "Plan",
     "Protocol",
