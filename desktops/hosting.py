@@ -9,8 +9,8 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from desktops import access, baton, control, news
-from desktops.models import AccessRequest, ControlAsk, Pass, Room
+from desktops import access, baton, control, news, support
+from desktops.models import ControlAsk, Pass, Room
 from experiments.models import User
 from instances.actions import Refused
 from instances.models import Instance
@@ -38,10 +38,7 @@ def dismiss(by: User, instance: Instance, person: UUID) -> None:
         raise Refused(_("This person is not here."), "user")
     message = control.dismissal(user.pk)
     transaction.on_commit(lambda: control.tell([control.of_instance(instance.uuid)], message))
-    now = timezone.now()
-    for grant in AccessRequest.objects.granted_at(now).filter(instance=instance, asker=user):
-        grant.state, grant.until = AccessRequest.State.ENDED, now
-        grant.save(update_fields=["state", "until"])
+    support.end(instance, by, user)
     for leave in Pass.objects.filter(invitation__instance=instance, user=user, withdrawn_at=None):
-        leave.withdrawn_at = now
+        leave.withdrawn_at = timezone.now()
         leave.save(update_fields=["withdrawn_at"])

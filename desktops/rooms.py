@@ -122,15 +122,12 @@ def people_at(instance: Instance, room: Room) -> list[dict[str, Any]]:
     looks = Connection.objects.open_at(timezone.now()).filter(instance=instance, which=Which.SCREEN)
     here = list(looks.select_related("user", "user__affiliation").order_by("opened_at"))
     asking = set(ControlAsk.objects.filter(instance=instance).values_list("user_id", flat=True))
-    people: dict[int, dict[str, Any]] = {}
-    for look in sorted(here, key=lambda look: look.user_id != instance.owner_id):
-        if look.user_id not in people:
-            people[look.user_id] = _person(look.user, instance) | {"asks": look.user_id in asking}
-    return list(people.values())
+    users = {look.user_id: look.user for look in sorted(here, key=lambda look: look.user_id != instance.owner_id)}
+    standings = access.everybody_inside(instance, list(users.values()))
+    return [_person(user, standings[pk]) | {"asks": pk in asking} for pk, user in users.items()]
 
 
-def _person(user: User, instance: Instance) -> dict[str, Any]:
-    standing = access.stands(user, instance, inside=True)
+def _person(user: User, standing: access.Standing | Denied) -> dict[str, Any]:
     rights = {} if isinstance(standing, Denied) else {"relation": standing.relation, "control": standing.controls}
     return _who(user) | {"relation": Relation.GUEST, "control": False} | rights
 

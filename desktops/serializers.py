@@ -28,7 +28,7 @@ class ControlSerializer(serializers.Serializer[Any]):
     to = serializers.UUIDField(required=False, help_text="With give: the person's id.")
 
 
-class PersonSerializer(serializers.Serializer[Any]):
+class DismissalSerializer(serializers.Serializer[Any]):
     user = serializers.UUIDField(help_text="The person's id.")
 
 

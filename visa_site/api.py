@@ -192,6 +192,7 @@ urlpatterns = [
         SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name="api/docs.html"),
         name="api-docs",
     ),
+    path("", include("desktops.api.room")),
     path("", include(router.urls)),
     path("<path:unknown>", UnknownView.as_view()),
 ]

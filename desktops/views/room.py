@@ -13,8 +13,8 @@ from desktops import baton, chat, hosting, rooms
 from desktops.serializers import (
     AfterSerializer,
     ControlSerializer,
+    DismissalSerializer,
     MessageSerializer,
-    PersonSerializer,
     ReadSerializer,
     RoomSettingsSerializer,
     checked,
@@ -57,7 +57,7 @@ def control(request: HttpRequest, uuid: UUID) -> JsonResponse:
 def dismiss(request: HttpRequest, uuid: UUID) -> JsonResponse:
     """Close somebody's screen."""
     user, instance, _relation = found(request, uuid)
-    return answered(lambda: hosting.dismiss(user, instance, checked(PersonSerializer, request.POST)["user"]))
+    return answered(lambda: hosting.dismiss(user, instance, checked(DismissalSerializer, request.POST)["user"]))
 
 
 @login_required

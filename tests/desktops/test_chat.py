@@ -238,3 +238,22 @@ def test_bad_input_is_told_at_its_field(people: Facility, what: str, form: dict[
 @pytest.mark.parametrize("after", ["x", "-1", str(10**30), "1;drop"])
 def test_a_bad_place_in_the_history_is_told(people: Facility, after: str) -> None:
     assert get(people.bob, people, f"?after={after}")[0] == 400
+
+
+def test_programs_talk_too(people: Facility) -> None:
+    client = Client()
+    client.force_login(people.bob)
+    address, key = f"/api/v1/instances/{people.machine.uuid}/chat/", str(uuid4())
+    for _ in range(2):
+        sent = client.post(address, {"key": key, "text": "The run has ended."}, content_type="application/json")
+        assert sent.status_code == 204
+    read = client.get(address).json()
+    assert [message["text"] for message in read["messages"]] == ["The run has ended."]
+    marked = client.post(f"{address}read/", {"upto": read["messages"][0]["n"]}, content_type="application/json")
+    assert marked.status_code == 204
+    wrong = client.post(address, {"key": key}, content_type="application/json")
+    assert (wrong.status_code, list(wrong.json())) == (400, ["text"])
+    client.force_login(people.charlie)
+    assert client.get(address).status_code == 404
+    client.force_login(people.sam)
+    assert client.get(address).status_code == 403
