@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
@@ -57,24 +57,29 @@ def of_session(session_key: str) -> str:
 
 
 def tell(groups: Iterable[str], message: dict[str, Any]) -> None:
-    """Send to all sockets in these groups, from any process; where Redis does not answer, log it and go on.
+    """Send to all sockets in these groups, from any process."""
+    ring([(group, message) for group in groups])
+
+
+def ring(bells: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Send each group its message, over one connection; where Redis does not answer, log it and go on.
 
     After a Redis that hangs nothing is sent for a moment, lest an action that tells several things waits for each.
     """
     if time.monotonic() < _silence["until"]:
         return
     try:
-        async_to_sync(_tell)(list(groups), message)
+        async_to_sync(_ring)(bells)
     except (RedisError, OSError) as error:
-        log.warning("could not tell %r: %r", message["type"], error)
+        log.warning("could not tell %r: %r", [message["type"] for _group, message in bells], error)
         if isinstance(error, TimeoutError):
             _silence["until"] = time.monotonic() + PATIENCE
 
 
-async def _tell(groups: list[str], message: dict[str, Any]) -> None:
+async def _ring(bells: Sequence[tuple[str, dict[str, Any]]]) -> None:
     layer = get_channel_layer()
     async with asyncio.timeout(PATIENCE):
-        for group in groups:
+        for group, message in bells:
             try:
                 await layer.group_send(group, message)
             except RedisError:

@@ -98,14 +98,13 @@ def _pass_changed(sender: object, instance: Pass, **rest: object) -> None:
 
 def tell_room(instance: Instance) -> None:
     """After commit: sockets at this machine look at their rights again, and pages fetch the room anew."""
-    event: Event = {"type": "room", "id": str(instance.uuid)}
-
-    def tell() -> None:
-        control.tell([control.of_instance(instance.uuid)], control.LOOK_AGAIN)
-        control.tell([control.of_room(instance.uuid)], {"type": "news", "event": event})
-        _tell_support(instance)
-
-    transaction.on_commit(tell)
+    uuid = str(instance.uuid)
+    bells = [
+        (control.of_instance(instance.uuid), control.LOOK_AGAIN),
+        (control.of_room(instance.uuid), {"type": "news", "event": {"type": "room", "id": uuid}}),
+        (control.SUPPORT, {"type": "news", "event": {"type": "support", "id": uuid}}),
+    ]
+    transaction.on_commit(lambda: control.ring(bells))
 
 
 def tell_request(instance: Instance, asker: User) -> None:
