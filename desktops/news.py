@@ -99,7 +99,7 @@ def _pass_changed(sender: object, instance: Pass, **rest: object) -> None:
 def tell_room(instance: Instance) -> None:
     """After commit: sockets at this machine look at their rights again, and pages fetch the room anew."""
     uuid = str(instance.uuid)
-    bells = [
+    bells: list[tuple[str, dict[str, Any]]] = [
         (control.of_instance(instance.uuid), control.LOOK_AGAIN),
         (control.of_room(instance.uuid), {"type": "news", "event": {"type": "room", "id": uuid}}),
         (control.SUPPORT, {"type": "news", "event": {"type": "support", "id": uuid}}),
