@@ -31,7 +31,10 @@ AT_MOST = timedelta(hours=12)
 
 BATCH = 1000
 JUDGED = {State.ACTIVE, State.STOPPED, State.HIBERNATED, State.ERROR}
-RESTS_ON = ["last_used_at", "worked_at", "awake_until", "job_at", "pinned", "expires_at", "due_at", "booted_at"]
+RESTS_ON = [
+    *("last_used_at", "worked_at", "awake_until", "job_at", "booted_at", "idle_warned_at"),
+    *("expires_at", "end_warned_at", "pinned", "due_at"),
+]
 """The columns on which a verdict rests."""
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from instances import observer, tasks
 from instances.drivers.base import Console, DomainStatus, Driver, Power
-from instances.models import Host, Instance, Stray
+from instances.models import Host, Instance, LifePolicy, Stray
 from instances.states import State
 from tests.people import Facility, machine
 
@@ -199,3 +199,51 @@ def test_jupyter_is_ready_for_itself_after_the_desktop(house: Facility) -> None:
     one = on_host(house, State.ACTIVE, jupyter_ready_at=None)
     observer._write(one, observer.Found(jupyter=True, desktop=True, drawn=True), NOW)
     assert row(one).jupyter_ready_at == NOW
+
+
+# Work, told from the host's CPU counter
+
+
+def works(house: Facility, one: Instance, *percents: float) -> Instance:
+    """A look a minute, with so much use of one CPU in each minute."""
+    used = 0.0
+    for minute, percent in enumerate([0.0, *percents]):
+        used += 0.6 * percent
+        look(house, status(one, Power.RUNNING, cpu_seconds=used), later=timedelta(minutes=minute))
+    return row(one)
+
+
+def test_load_above_the_threshold_is_work(house: Facility) -> None:
+    seen = works(house, on_host(house, State.ACTIVE), 180, 180, 180)
+    assert seen.worked_at == NOW + timedelta(minutes=3)
+
+
+def test_an_open_desktop_where_nothing_happens_does_no_work(house: Facility) -> None:
+    assert works(house, on_host(house, State.ACTIVE), 5, 6, 5, 4).worked_at is None
+
+
+def test_staff_decide_what_counts_as_work(house: Facility) -> None:
+    LifePolicy.objects.create(busy_percent=4)
+    assert works(house, on_host(house, State.ACTIVE), 5, 6, 5).worked_at is not None
+
+
+def test_looks_within_a_minute_are_one_reading(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    for seconds in (0, 1, 2, 59):
+        look(house, status(one, Power.RUNNING, cpu_seconds=float(seconds)), later=timedelta(seconds=seconds))
+    assert len(row(one).cpu_readings) == 1
+
+
+def test_a_time_in_which_nobody_looked_counts_as_work(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house, status(one, Power.RUNNING, cpu_seconds=10.0))
+    look(house, status(one, Power.RUNNING, cpu_seconds=11.0), later=timedelta(hours=9))
+    assert row(one).worked_at == NOW + timedelta(hours=9)
+
+
+def test_what_lies_in_the_bin_is_known_to_its_host_and_stays(house: Facility) -> None:
+    one = on_host(house, State.BINNED)
+    look(house, status(one, Power.OFF))
+    look(house, later=timedelta(hours=1))
+    assert row(one).state == State.BINNED
+    assert not Stray.objects.exists()
