@@ -77,16 +77,20 @@ def _must_not_flood(user: User) -> None:
         raise Refused(_("That was a lot at once. Wait a few seconds and send it again."))
 
 
-def history(user: User, instance: Instance, after: int = 0) -> dict[str, Any]:
-    """At most `ON_A_PAGE` messages after the one numbered `after`, as they were written. Raises NotAllowed.
+def history(user: User, instance: Instance, after: int = 0, before: int | None = None) -> dict[str, Any]:
+    """At most `ON_A_PAGE` messages in the order of their writing: those next after the one numbered `after`, or, with
+    `before`, the last ones before that. Raises NotAllowed.
 
-    {"messages": [{"n", "who", "text", "at", "mine"}], "more": whether others follow, "unread": how many are}.
+    {"messages": [{"n", "who", "text", "at", "mine"}], "more": whether there are others further on in that direction,
+    "unread": how many are}.
     """
     must_chat(user, instance)
     rows = rooms.messages_for(user, instance).filter(pk__gt=after).select_related("author")
-    found = list(rows.order_by("pk")[: ON_A_PAGE + 1])
+    rows = rows.order_by("pk") if before is None else rows.filter(pk__lt=before).order_by("-pk")
+    found = list(rows[: ON_A_PAGE + 1])
+    shown = sorted(found[:ON_A_PAGE], key=lambda message: message.pk)
     return {
-        "messages": [_shown(message, user) for message in found[:ON_A_PAGE]],
+        "messages": [_shown(message, user) for message in shown],
         "more": len(found) > ON_A_PAGE,
         "unread": rooms.unread(user, instance),
     }

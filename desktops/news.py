@@ -50,6 +50,7 @@ def _moved(sender: object, instance: Instance, transition: Transition, **rest: o
 def _observed(sender: object, instance: Instance, what: str, **rest: object) -> None:
     _tell_members(instance, what)
     if what not in SMALL:
+        tell_room(instance)
         _tell_support(instance)
 
 

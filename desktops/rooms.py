@@ -62,7 +62,9 @@ def room_for(user: User, instance: Instance, relation: Relation) -> dict[str, An
 def _me(user: User, instance: Instance, relation: Relation, standing: access.Standing | Denied) -> dict[str, Any]:
     me: dict[str, Any] = _who(user) | {"relation": relation, "manages": relation is Relation.OWNER}
     if isinstance(standing, Denied):
-        return me | {"code": int(standing.ending.code), "chats": may_chat(user, instance), "draws": False}
+        enters = relation is Relation.SUPPORT and _stands_open(instance)
+        shut = {"code": int(standing.ending.code), "unattended": enters}
+        return me | shut | {"chats": may_chat(user, instance), "draws": False}
     return me | {
         "relation": standing.relation,
         "role": standing.role,
@@ -103,6 +105,12 @@ def at_screen(user: User, instance: Instance) -> bool:
     """Whether the person looks at the machine's desktop now."""
     looks = Connection.objects.open_at(timezone.now())
     return looks.filter(instance=instance, user=user, which=Which.SCREEN).exists()
+
+
+def _stands_open(instance: Instance) -> bool:
+    """Whether support may come in without asking, because nobody is there to be asked."""
+    policy = Policy.current()
+    return not access.owner_here(instance, policy, timezone.now()) and access.unattended_allowed(instance, policy)
 
 
 def may_chat(user: User, instance: Instance) -> bool:
@@ -174,7 +182,13 @@ def _help(instance: Instance) -> dict[str, Any] | None:
     if called is None:
         return None
     taker = str(called.taken_by) if called.taken_by else ""
-    return {"id": str(called.uuid), "message": called.message, "at": called.created_at.isoformat(), "taken_by": taker}
+    return {
+        "id": str(called.uuid),
+        "message": called.message,
+        "at": called.created_at.isoformat(),
+        "escalated": called.escalated_at is not None,
+        "taken_by": taker,
+    }
 
 
 def messages_for(user: User, instance: Instance) -> QuerySet[ChatMessage]:

@@ -45,9 +45,12 @@ class ReadSerializer(serializers.Serializer[Any]):
     )
 
 
-class AfterSerializer(serializers.Serializer[Any]):
+class PageSerializer(serializers.Serializer[Any]):
     after = serializers.IntegerField(
         min_value=0, max_value=GREATEST, default=0, help_text="The number of the last message you have."
+    )
+    before = serializers.IntegerField(
+        min_value=0, max_value=GREATEST, required=False, help_text="The number of the first message you have."
     )
 
 

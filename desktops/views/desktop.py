@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from desktops import access
+from desktops.models import Policy
 from desktops.words import words
 from experiments.models import User
 
@@ -37,7 +38,8 @@ COMBOS = [
 def modules() -> list[str]:
     """The scripts of the page, to be fetched side by side and not one after the other as imports are found."""
     static = settings.BASE_DIR / "static"
-    files = [*static.glob("js/desktop/*.js"), *static.glob("vendor/novnc/**/*.js"), static / "js" / "events.js"]
+    ours = [file for folder in ("desktop", "room") for file in static.glob(f"js/{folder}/*.js")]
+    files = [*ours, *static.glob("vendor/novnc/**/*.js"), static / "js" / "events.js"]
     return sorted(str(file.relative_to(static)) for file in files)
 
 
@@ -61,6 +63,7 @@ def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "home": "/",
         "status": reverse("machine-status", args=[instance.uuid]),
         "signIn": f"{reverse('account_login')}?next={request.path}",
+        "supportMinutes": Policy.current().support_minutes,
         "words": words(),
     }
     context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS, "modules": modules()}

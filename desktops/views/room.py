@@ -11,10 +11,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from desktops import baton, chat, hosting, rooms
 from desktops.serializers import (
-    AfterSerializer,
     ControlSerializer,
     DismissalSerializer,
     MessageSerializer,
+    PageSerializer,
     ReadSerializer,
     RoomSettingsSerializer,
     checked,
@@ -64,9 +64,9 @@ def dismiss(request: HttpRequest, uuid: UUID) -> JsonResponse:
 @require_GET
 @never_cache
 def messages(request: HttpRequest, uuid: UUID) -> JsonResponse:
-    """What was written after the message numbered `after`."""
+    """What was written after the message numbered `after`, or before `before`."""
     user, instance, _relation = found(request, uuid)
-    return answered(lambda: chat.history(user, instance, checked(AfterSerializer, request.GET)["after"]))
+    return answered(lambda: chat.history(user, instance, **checked(PageSerializer, request.GET)))
 
 
 @login_required

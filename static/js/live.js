@@ -2,11 +2,10 @@
 
 import { listen } from "./events.js";
 
-const SLOW = 10000;
 const GRACE = 3000; // a socket that is back so soon is not worth a word
 const connection = document.getElementById("connection");
 const announcer = document.getElementById("announcer");
-let away = 0;
+let away = false;
 let grace = 0;
 
 const busy = (part) => part.querySelector("details.menu[open]") || document.getElementById("confirm").open;
@@ -35,18 +34,15 @@ function heard(message) {
 function there(yes) {
     clearTimeout(grace);
     if (yes) {
-        clearInterval(away);
-        if (away) everything();
-        away = 0;
+        if (away) everything(); // what was missed meanwhile
         connection.hidden = true;
-    } else if (!away) {
-        away = setInterval(everything, SLOW);
+    } else {
         grace = setTimeout(() => say(document.body.dataset.reconnecting), GRACE);
     }
+    away = !yes;
 }
 
 function ended() {
-    clearInterval(away);
     say(document.body.dataset.signedOut);
 }
 

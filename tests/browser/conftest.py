@@ -26,6 +26,7 @@ from tests.servers import wait_until
 
 T = TypeVar("T")
 CHROMIUM = "/usr/bin/chromium"
+SCREEN_PASSWORD = "secret12"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -128,6 +129,19 @@ def aside(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
     with ThreadPoolExecutor(1) as threads:
         return threads.submit(whole).result()
+
+
+@pytest.fixture
+def screen(people: Facility, site: Site) -> Screen:
+    """Alice's machine has a screen that answers."""
+    painted = site.screen(SCREEN_PASSWORD)
+    people.image.protocols.filter(kind="vnc").update(port=painted.port)
+    machine = people.machine
+    machine.vnc_password = machine.console_password = SCREEN_PASSWORD
+    machine.address = machine.console_host = "127.0.0.1"
+    machine.console_port = painted.port
+    aside(machine.save)
+    return painted
 
 
 @pytest.fixture

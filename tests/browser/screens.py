@@ -13,12 +13,13 @@ AMBER = bytes([0xFF, 0xB4, 0x3C, 0])
 
 
 class Screen(Machine):
-    """320 x 200 pixels of 32 bits, blue above and amber below; the keys and the text that it was sent are kept."""
+    """320 x 200 pixels of 32 bits, blue above and amber below; the keys, clicks and text that it was sent are kept."""
 
     def __init__(self, password: str) -> None:
         super().__init__(password=password, size=(320, 200))
         self.keys: list[int] = []
         self.text = ""
+        self.clicks = 0
         self.server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -54,7 +55,7 @@ class Screen(Machine):
                 down, key = struct.unpack(">B2xI", await reader.readexactly(7))
                 self.keys += [key] if down else []
             elif kind == 5:
-                await reader.readexactly(5)
+                self.clicks += (await reader.readexactly(5))[0] != 0
             elif kind == 6:
                 length = int.from_bytes((await reader.readexactly(7))[3:], "big")
                 self.text = (await reader.readexactly(length)).decode("latin-1")

@@ -17,21 +17,6 @@ from tests.servers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-PASSWORD = "secret12"
-
-
-@pytest.fixture
-def screen(people: Facility, site: Site) -> Screen:
-    """Alice's machine has a screen that answers."""
-    painted = site.screen(PASSWORD)
-    people.image.protocols.filter(kind="vnc").update(port=painted.port)
-    machine = people.machine
-    machine.vnc_password = machine.console_password = PASSWORD
-    machine.address = machine.console_host = "127.0.0.1"
-    machine.console_port = painted.port
-    aside(machine.save)
-    return painted
-
 
 def desktop(people: Facility) -> str:
     return f"/machines/{people.machine.uuid}/desktop/"
@@ -55,7 +40,7 @@ def test_one_canvas_shows_the_screen_to_owner_and_member(people: Facility, scree
     for person in (people.alice, people.bob):
         page = visit(person, desktop(people))
         shows(page)
-        expect(page.locator("canvas")).to_have_count(1)
+        expect(page.locator("#screen canvas")).to_have_count(1)
 
 
 def test_charlie_finds_no_desktop(people: Facility, screen: Screen, visit: Visit) -> None:
@@ -107,7 +92,7 @@ def test_the_toolbar_hides_and_comes_back_for_the_keyboard(people: Facility, scr
     expect(bar.get_by_role("link", name="All machines")).to_be_focused()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    expect(bar.get_by_role("button", name="Full screen")).to_be_focused()
+    expect(bar.get_by_role("button", name="People")).to_be_focused()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Show or hide the toolbar")
 
@@ -157,6 +142,7 @@ def test_without_network_the_page_says_so_and_goes_on_afterwards(
 def test_somebody_taken_off_the_machine_is_told_and_not_let_back(
     people: Facility, screen: Screen, visit: Visit
 ) -> None:
+    shows(visit(people.alice, desktop(people)))
     page = visit(people.bob, desktop(people))
     shows(page)
     aside(Member.objects.filter(instance=people.machine, user=people.bob).get().delete)
@@ -179,6 +165,7 @@ def test_a_machine_that_is_not_ready_is_waited_for(people: Facility, screen: Scr
     page = visit(people.alice, desktop(people))
     expect(page.locator("#veil")).to_contain_text("not ready yet")
     Instance.objects.filter(pk=people.machine.pk).update(state=State.ACTIVE, desktop_ready_at=timezone.now())
+    aside(Instance.objects.get(pk=people.machine.pk).tell, "desktop")
     shows(page)
 
 

@@ -112,6 +112,18 @@ def test_history_comes_in_pages_and_says_whether_more_follows(people: Facility) 
     )
 
 
+def test_history_before_a_message_ends_with_the_one_before_it(people: Facility) -> None:
+    ChatMessage.objects.bulk_create(
+        ChatMessage(instance=people.machine, author=people.alice, text=str(number)) for number in range(250)
+    )
+    newest = chat.history(people.bob, people.machine, before=2**53 - 1)
+    assert [message["text"] for message in newest["messages"]] == [str(n) for n in range(50, 250)]
+    assert newest["more"]
+    older = chat.history(people.bob, people.machine, before=newest["messages"][0]["n"])
+    assert [message["text"] for message in older["messages"]] == [str(n) for n in range(50)]
+    assert not older["more"]
+
+
 def test_unread_are_the_others_messages_after_the_mark(people: Facility) -> None:
     for text in ("one", "two", "three"):
         last = say(people.alice, people, text)

@@ -1,6 +1,7 @@
 // The toolbar: away while one works, back at the upper edge, by its handle, or by Ctrl+Alt+Shift.
 
 const LINGER = 2500; // ms
+const SHORTCUTS = { f: "full", s: "shot", p: "open-people", m: "open-chat", d: "draw", r: "to-requests", "?": "help-open" };
 const MODIFIERS = new Set(["Control", "Alt", "Shift"]);
 
 export class Bar {
@@ -63,10 +64,11 @@ export class Bar {
     }
 
     #walk(event) {
-        const tools = [...this.bar.querySelectorAll("a, button")];
+        if (event.ctrlKey || event.altKey || event.metaKey) return;
+        const tools = [...this.bar.querySelectorAll("a, button")].filter((tool) => tool.checkVisibility());
         const at = tools.indexOf(document.activeElement);
         const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        const shortcut = { f: "full", c: null, s: "shot", "?": "help-open" }[event.key.toLowerCase()];
+        const shortcut = SHORTCUTS[event.key.toLowerCase()];
         if (step) tools[(at + step + tools.length) % tools.length].focus();
         else if (event.key === "Escape" && !document.querySelector("[popover]:popover-open")) this.toggle();
         else if (event.key.toLowerCase() === "c") document.getElementById("clip").showPopover();

@@ -29,7 +29,7 @@ export function exchange(link, words, toast) {
             state = "denied"; // this browser knows no such permission
         }
         allowed = state === "granted";
-        place("clip-how").textContent = words[allowed ? "automatic" : state === "prompt" ? "askFirst" : "byHand"];
+        place("clip-how").textContent = words[allowed ? "automatic" : state === "prompt" ? "askClipboard" : "byHand"];
         place("clip-allow").hidden = state !== "prompt";
     };
 

@@ -4,17 +4,22 @@ import RFB from "../../vendor/novnc/core/rfb.js";
 
 const WAITS = [0.5, 1, 2, 4, 8]; // seconds between attempts; the last repeats
 const SILENCE = 8000; // ms without a byte after which a line counts as broken
-const ASK_STATE = 4000; // ms between looks at a machine that is not ready
-const SIGN_IN = 4401, WITHDRAWN = 4403, NOT_FOUND = 4404, COME_AGAIN = 4408, OWNER_AWAY = 4409, STOPPED = 4410;
-const FINAL = { [SIGN_IN]: "signedOut", [WITHDRAWN]: "withdrawn", [NOT_FOUND]: "notFound" };
+const SIGN_IN = 4401, WITHDRAWN = 4403, NOT_FOUND = 4404;
+const ASK_FIRST = 4407, COME_AGAIN = 4408, OWNER_AWAY = 4409, STOPPED = 4410;
+const FINAL = { [SIGN_IN]: "signedOut", [NOT_FOUND]: "notFound" };
+const SHUT = { [ASK_FIRST]: "askFirst", [OWNER_AWAY]: "ownerAway" };
 
 const socketAddress = (path) => `${location.protocol.replace("http", "ws")}//${location.host}${path}`;
 
-/** Events: `connect` (detail: rfb), `down` (detail: picture), `trouble` (detail: { what, word, wait, final }). */
+/**
+ * Events: `connect` (detail: rfb), `down` (detail: picture), `trouble` (detail: { what, word, wait, final }). Only a lost
+ * line is tried again after a while; what has to change elsewhere first is waited for, until somebody calls `now`.
+ */
 export class Link extends EventTarget {
-    constructor(place, facts, meter) {
+    /** `room()` fetches how the person stands to the machine, or null. */
+    constructor(place, facts, meter, room) {
         super();
-        Object.assign(this, { place, facts, meter, attempts: 0, timer: 0, console: false, rfb: null, socket: null });
+        Object.assign(this, { place, facts, meter, room, attempts: 0, timer: 0, console: false, rfb: null, socket: null });
         window.addEventListener("online", () => this.now());
         window.addEventListener("offline", () => this.#lost("offline"));
         setInterval(() => this.#listenForSilence(), 1000);
@@ -43,14 +48,14 @@ export class Link extends EventTarget {
         try {
             const answer = await fetch(this.facts.status, { redirect: "manual", cache: "no-store" });
             if (answer.type === "opaqueredirect" || answer.status === 401) return { what: "signedOut", final: true };
-            if (answer.status === 404) return { what: "notFound", final: true };
+            if (answer.status === 404) return {}; // who came by a public link learns from the screen itself
             if (!answer.ok) return { what: "silent", wait: this.#wait() };
             const machine = await answer.json();
             this.machine = machine;
-            if (this.console) return machine.console ? {} : { what: "noConsole", wait: ASK_STATE / 1000 };
+            if (this.console) return machine.console ? {} : { what: "noConsole" };
             if (machine.ready) return {};
             const what = machine.working ? "waiting" : "notRunning";
-            return { what, word: machine.step || machine.word, watch: machine.console, wait: ASK_STATE / 1000, quiet: true };
+            return { what, word: machine.step || machine.word, watch: machine.console };
         } catch {
             return { what: navigator.onLine ? "lost" : "offline", wait: this.#wait() };
         }
@@ -63,13 +68,15 @@ export class Link extends EventTarget {
     #trouble(state) {
         this.dispatchEvent(new CustomEvent("trouble", { detail: state }));
         this.over = Boolean(state.final);
-        if (!this.over) this.timer = setTimeout(() => this.now(), state.wait * 1000);
+        this.rests = !state.final && !state.wait;
+        if (state.wait) this.timer = setTimeout(() => this.now(), state.wait * 1000);
     }
 
     #open() {
         const path = this.console ? this.facts.console : this.facts.screen;
         const socket = new WebSocket(socketAddress(path), ["binary"]);
         this.socket = socket;
+        this.rests = false;
         this.heard = Date.now();
         socket.addEventListener("message", (event) => {
             this.heard = Date.now();
@@ -101,10 +108,18 @@ export class Link extends EventTarget {
         // What one may do changed: the picture stays while another line is opened, at once but not in a circle
         if (code === COME_AGAIN && this.attempts++ === 0) return this.now();
         if (FINAL[code]) return this.#trouble({ what: FINAL[code], final: true });
-        if (code === OWNER_AWAY) return this.#trouble({ what: "ownerAway", wait: 10 });
-        if (code === STOPPED) return this.#trouble({ what: "stopped", wait: ASK_STATE / 1000, quiet: true });
+        if (SHUT[code]) return this.#trouble({ what: SHUT[code] });
+        if (code === WITHDRAWN) return this.#shownOut();
+        if (code === STOPPED) return this.#trouble({ what: "stopped", wait: this.#wait() });
         const what = !navigator.onLine ? "offline" : code === 4502 ? "silent" : "lost";
         return this.#trouble({ what, wait: this.#wait() });
+    }
+
+    /** For good, for now, or until somebody lets them in again. */
+    async #shownOut() {
+        const room = await this.room();
+        const what = room ? (SHUT[room.me.code] ?? "dismissed") : "withdrawn";
+        this.#trouble({ what, final: what === "withdrawn" || what === "dismissed" });
     }
 
     #lost(what) {

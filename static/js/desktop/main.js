@@ -1,6 +1,6 @@
 // The machine and nothing else.
 
-import { listen } from "../events.js";
+import { together } from "../room/together.js";
 import { Bar } from "./bar.js";
 import { exchange } from "./clipboard.js";
 import { offerKeys, offerTyping } from "./keys.js";
@@ -11,8 +11,9 @@ const facts = JSON.parse(document.getElementById("facts").textContent);
 const { words } = facts;
 const place = (id) => document.getElementById(id);
 const meter = new Meter();
-const link = new Link(place("screen"), facts, meter);
-const bar = new Bar(() => link.rfb?.focus());
+const link = new Link(place("screen"), facts, meter, () => room.get("room/"));
+const backToWork = () => link.rfb?.focus();
+const bar = new Bar(backToWork);
 
 const toast = (text) => {
     place("toast").textContent = text;
@@ -29,13 +30,14 @@ const offer = (label, href, click) => {
     else button.addEventListener("click", click);
     return button;
 };
-const offers = ({ what, final, watch, quiet }) => {
+const offers = ({ what, final, watch, wait }) => {
     if (what === "signedOut") return [offer(words.signIn, facts.signIn)];
+    if (what === "dismissed") return [offer(words.openAgain, "", () => location.reload())];
     if (final) return [offer(words.home, facts.home)];
     const acts = [];
     if (watch && facts.console) acts.push(offer(words.watch, "", () => rescue(true)));
     if (what === "notRunning" || what === "stopped") acts.push(offer(words.machinePage, facts.machine));
-    else if (!quiet) acts.push(offer(words.now, "", () => link.now()));
+    else if (wait) acts.push(offer(words.now, "", () => link.now()));
     return acts;
 };
 let said = "";
@@ -46,7 +48,7 @@ link.addEventListener("trouble", ({ detail }) => {
         place("veil-text").textContent = said = text;
         place("veil-acts").replaceChildren(...offers(detail));
     }
-    const counts = !detail.final && !detail.quiet && detail.wait >= 2;
+    const counts = detail.wait >= 2 && detail.what !== "stopped";
     place("veil-next").textContent = counts ? words.attempt.replace("%s", detail.wait) : "";
 });
 link.addEventListener("down", ({ detail: canvas }) => {
@@ -61,7 +63,7 @@ link.addEventListener("connect", () => {
     place("veil").hidden = place("frozen").hidden = true;
     place("veil-acts").replaceChildren();
     arrange();
-    link.rfb.focus();
+    if (document.activeElement === document.body) backToWork(); // who writes in the chat goes on writing
     bar.open();
 });
 
@@ -145,9 +147,6 @@ setInterval(() => {
 exchange(link, words, toast);
 offerKeys(link);
 offerTyping(link);
-listen(
-    (message) => message.type === "instance" && message.id === facts.id && link.now(),
-    () => {},
-    () => link.now(),
-);
+const { room, requests } = together(facts, link, meter, backToWork, toast);
+place("to-requests").addEventListener("click", () => requests.focus());
 link.now();
