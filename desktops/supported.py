@@ -230,12 +230,12 @@ def cases_for(user: User, machines: Sequence[Instance]) -> list[Case]:
 
 def _open_calls(machines: Sequence[Instance]) -> list[HelpRequest]:
     calls = HelpRequest.objects.filter(instance__in=machines, closed_at=None)
-    return list(calls.select_related("by", "taken_by"))
+    return list(calls.select_related("by__affiliation", "taken_by__affiliation"))
 
 
 def _in_question(user: User, machines: Sequence[Instance], now: datetime) -> list[AccessRequest]:
     """What the person was granted; where they asked again, that."""
-    requests = AccessRequest.objects.filter(instance__in=machines, asker=user)
+    requests = AccessRequest.objects.filter(instance__in=machines, asker=user).select_related("asker__affiliation")
     return [*requests.granted_at(now), *requests.pending_at(now)]
 
 

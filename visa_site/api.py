@@ -193,6 +193,7 @@ urlpatterns = [
         name="api-docs",
     ),
     path("", include("desktops.api.room")),
+    path("", include("desktops.api.support")),
     path("", include(router.urls)),
     path("<path:unknown>", UnknownView.as_view()),
 ]
