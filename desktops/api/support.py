@@ -77,7 +77,7 @@ class CaseSerializer(serializers.Serializer[Case]):
 
     @extend_schema_field(SignSerializer(many=True))
     def get_health(self, case: Case) -> Any:
-        return SignSerializer(case.signs, many=True).data
+        return [sign._asdict() for sign in case.signs]
 
 
 class EnterSerializer(serializers.Serializer[Any]):
@@ -107,7 +107,7 @@ class CallingSerializer(serializers.Serializer[Any]):
     message = serializers.CharField(max_length=MAX_MESSAGE, required=False, default="", allow_blank=True)
 
 
-class SupportedView(generics.ListAPIView[Instance]):
+class SupportedView(generics.ListAPIView[Any]):
     """The machines that you may support; who calls for help comes first. 404 for who supports nobody."""
 
     serializer_class = CaseSerializer
