@@ -16,10 +16,10 @@ from rest_framework.response import Response
 from desktops import access, baton, chat, hosting, rooms
 from desktops.access import Relation
 from desktops.serializers import (
-    AfterSerializer,
     ControlSerializer,
     DismissalSerializer,
     MessageSerializer,
+    PageSerializer,
     ReadSerializer,
     RoomSettingsSerializer,
 )
@@ -107,12 +107,12 @@ class DismissView(_AtMachine):
 
 class ChatView(_AtMachine):
     @extend_schema(
-        operation_id="chat_list", parameters=[AfterSerializer], responses={200: HISTORY, 400: BAD, 403: FORBIDDEN}
+        operation_id="chat_list", parameters=[PageSerializer], responses={200: HISTORY, 400: BAD, 403: FORBIDDEN}
     )
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """What was written, oldest first, at most 200 messages; ask again after the last one's number for more."""
-        asked = self.asked(AfterSerializer, request.query_params)
-        return Response(chat.history(self.user, self.instance, asked["after"]))
+        """What was written, oldest first, at most 200 messages; ask again after the last one's number, or before the first's."""
+        asked = self.asked(PageSerializer, request.query_params)
+        return Response(chat.history(self.user, self.instance, **asked))
 
     @extend_schema(operation_id="chat_send", request=MessageSerializer, responses={204: DONE, **REFUSALS})
     def post(self, request: Request, **kwargs: Any) -> Response:
