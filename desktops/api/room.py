@@ -110,7 +110,7 @@ class ChatView(_AtMachine):
         operation_id="chat_list", parameters=[PageSerializer], responses={200: HISTORY, 400: BAD, 403: FORBIDDEN}
     )
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """What was written, oldest first, at most 200 messages; ask again after the last one's number, or before the first's."""
+        """What was written, oldest first, at most 200; ask again after the last one's number, or before the first's."""
         asked = self.asked(PageSerializer, request.query_params)
         return Response(chat.history(self.user, self.instance, **asked))
 
