@@ -2,7 +2,8 @@
 
 Run: python -m bench.watchers [--watchers 30] [--seconds 8]. In one run: nobody; one watcher on a line of its own, one
 in a gallery, many in a gallery, and many on lines of their own, all over the relay as uvicorn serves it. The guest's
-CPU is what Xvnc used, without what it needs to draw while nobody looks; the relay's is counted in the same way.
+CPU is what Xvnc used for each picture that was drawn, without what drawing costs while nobody looks; the relay's is
+counted in the same way.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import signal
 import statistics
 import struct
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 
@@ -27,6 +27,8 @@ from tests.desktops.xvnc import Pencil, XServer, xvnc
 
 WIDTH, HEIGHT = 1280, 800
 TARGET = 1.5
+PICTURES = 25
+"""A second."""
 SETTLED = 5.0
 """Seconds until all have come in and moved to one connection."""
 
@@ -36,38 +38,40 @@ FIRST = BROWSERS.orders() + struct.pack(">BB4H", 3, 0, 0, 0, WIDTH, HEIGHT)
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds a second, of the guest's Xvnc and of the relay; and updates a second that a watcher saw (median)."""
+    """Milliseconds of CPU for each picture drawn, of Xvnc and of the relay; updates of it that each saw (median)."""
 
     guest: float
     relay: float
     updates: float
 
 
-@contextmanager
-def somebody_working(server: XServer) -> Iterator[None]:
+class Work(Thread):
     """Text that scrolls, a window of noise like a camera's picture, and marks that move; 25 times a second."""
-    done = Event()
-    worker = Thread(target=_work, args=(Pencil(server), done))
-    worker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        worker.join()
 
+    def __init__(self, server: XServer) -> None:
+        super().__init__()
+        self.pictures = 0
+        self._pencil = Pencil(server)
+        self._done = Event()
 
-def _work(pencil: Pencil, done: Event) -> None:
-    step = 0
-    while not done.wait(0.04):
-        step += 1
+    def run(self) -> None:
+        while not self._done.wait(1 / PICTURES):
+            self.pictures += 1
+            self._draw(self._pencil, self.pictures)
+            self._pencil.finish()
+
+    def end(self) -> None:
+        self._done.set()
+        self.join()
+
+    def _draw(self, pencil: Pencil, step: int) -> None:
         pencil.photo(900, 80, 256, 192)
+        pencil.fill(0x2266AA + step % 50, 900 + step % 300, 400, 20, 20)
         if step % 5 == 0:
             pencil.scroll(40, 80, 760, 640)
             pencil.fill(0xFFFFFF, 40, 704, 760, 16)
             for column in range(90):
                 pencil.fill((step * 7919 + column * 104729) % 0x404040, 44 + column * 8, 706, 1 + column * step % 6, 11)
-        pencil.fill(0x2266AA + step % 50, 900 + step % 300, 400, 20, 20)
-        pencil.finish()
 
 
 class Watcher:
@@ -109,42 +113,50 @@ async def watching(port: int, way: str, number: int) -> AsyncIterator[list[Watch
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def cost(pids: tuple[int, int], watching: AbstractAsyncContextManager[list[Watcher]], seconds: float) -> Cost:
-    """Of Xvnc and of the relay, whose processes these are."""
-    async with watching as watchers:
-        await asyncio.sleep(SETTLED)
-        before, begin = [cpu_seconds(pid) for pid in pids], time.monotonic()
-        seen = [watcher.updates for watcher in watchers]
-        await asyncio.sleep(seconds)
-        took = time.monotonic() - begin
-        guest, ours = (cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True))
-        rates = [(watcher.updates - was) / took for watcher, was in zip(watchers, seen, strict=True)]
-    return Cost(guest / took, ours / took, statistics.median(rates) if rates else 0)
+@dataclass(frozen=True)
+class Stand:
+    """What is measured: the processes of Xvnc and of the relay, where the relay listens, and who draws."""
 
+    guest: int
+    relay: int
+    port: int
+    work: Work
 
-async def compare(pids: tuple[int, int], port: int, many: int, seconds: float) -> list[tuple[str, Cost]]:
-    rounds = [
-        ("nobody", "gallery", 0),
-        ("1 on a line of its own", "line", 1),
-        ("1 in the gallery", "gallery", 1),
-        (f"{many} in the gallery", "gallery", many),
-        (f"{many} on lines of their own", "line", many),
-    ]
-    rows = []
-    for name, way, number in rounds:
-        say(name)
-        rows.append((name, await cost(pids, watching(port, way, number), seconds)))
-    return rows
+    async def cost(self, way: str, number: int, seconds: float) -> Cost:
+        async with watching(self.port, way, number) as watchers:
+            await asyncio.sleep(SETTLED)
+            before, seen = self._counted(), [watcher.updates for watcher in watchers]
+            await asyncio.sleep(seconds)
+            guest, relay, pictures = (now - was for now, was in zip(self._counted(), before, strict=True))
+            updates = [watcher.updates - was for watcher, was in zip(watchers, seen, strict=True)] or [0]
+        return Cost(guest / pictures, relay / pictures, statistics.median(updates) / pictures)
+
+    def _counted(self) -> tuple[float, float, int]:
+        return cpu_seconds(self.guest) * 1000, cpu_seconds(self.relay) * 1000, self.work.pictures
+
+    async def compare(self, many: int, seconds: float) -> list[tuple[str, Cost]]:
+        rounds = [
+            ("nobody", "gallery", 0),
+            ("1 on a line of its own", "line", 1),
+            ("1 in the gallery", "gallery", 1),
+            (f"{many} in the gallery", "gallery", many),
+            (f"{many} on lines of their own", "line", many),
+        ]
+        rows = []
+        for name, way, number in rounds:
+            say(name)
+            rows.append((name, await self.cost(way, number, seconds)))
+        return rows
 
 
 def show(rows: list[tuple[str, Cost]]) -> int:
     """Print the table; 1 where many cost more than they may."""
     idle = rows[0][1]
     one = rows[2][1].guest - idle.guest
-    print(f"{'watchers':<28} guest CPU  of one   relay CPU  updates/s each")
+    print(f"{'CPU, ms a picture':<28}    guest   of one      relay  updates each")
     for name, row in rows:
         guest, relay = row.guest - idle.guest, row.relay - idle.relay
-        print(f"  {name:<26} {guest:>8.1%} {guest / one:>8.2f} {relay:>10.1%} {row.updates:>15.1f}")
+        print(f"  {name:<26} {guest:>8.2f} {guest / one:>8.2f} {relay:>10.2f} {row.updates:>13.2f}")
     ratio = (rows[3][1].guest - idle.guest) / one
     verdict = "reached" if ratio <= TARGET else "MISSED"
     print(f"  the gallery's guest CPU at most {TARGET} times that of one: {ratio:.2f}, {verdict}")
@@ -166,8 +178,11 @@ def main() -> int:
     with ExitStack() as parts:
         server = parts.enter_context(xvnc(WIDTH, HEIGHT))
         relay = parts.enter_context(running(uvicorn, port, {"BENCH_MACHINE_PORT": str(server.port)}))
-        parts.enter_context(somebody_working(server))
-        return show(asyncio.run(compare((server.pid, relay), port, options.watchers, options.seconds)))
+        work = Work(server)
+        work.start()
+        parts.callback(work.end)
+        stand = Stand(server.pid, relay, port, work)
+        return show(asyncio.run(stand.compare(options.watchers, options.seconds)))
 
 
 if __name__ == "__main__":
