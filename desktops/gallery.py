@@ -1,7 +1,7 @@
 """Many who only watch one machine's screen share one connection to it. asyncio only; what watchers say goes nowhere.
 
 A machine draws and compresses its screen once for a gallery, however many look. Somebody who comes later needs a whole
-picture, and the compression's state with it: a new connection is opened, which begins with both, and everybody moves
+picture, and compressed data from its beginning: a new connection is opened, which begins with both, and everybody moves
 over to it. So soon there is one connection again. Who cannot keep up misses updates and comes in anew like that.
 """
 
@@ -244,6 +244,7 @@ class Watcher(Conversation):
         self._gallery = Gallery.at(place, BROWSERS)
         self._updates: list[ServerMessage] = []
         self._since = 0.0
+        self._compressed: set[int] = set()
         self._began = False
         self._wants = False
         self._full = False
@@ -349,7 +350,7 @@ class Watcher(Conversation):
         updates = self._updates.copy()
         self._updates.clear()
         self._wants = False
-        data = b"".join(message.data for message in updates)
+        data = b"".join(message.continuing(self._compressed) for message in updates)
         self._size = next((message.size for message in reversed(updates) if message.size), self._size)
         self.traffic.down += len(data)
         self.traffic.messages += 1

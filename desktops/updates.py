@@ -30,7 +30,8 @@ _ENDLESS = 0xFFFF
 _FILL, _JPEG = 8, 9
 _PALETTE, _MAX_FILTER = 1, 2
 _UNCOMPRESSED = 12
-_RESET_ALL = 0x0F
+_RESETS = 0x0F
+_ZLIB_HEAD = 2
 
 Steps = Generator[int, None, int]
 """Yields how many bytes must have come before it can go on; returns where the next thing begins."""
@@ -46,11 +47,30 @@ class Kind(IntEnum):
 
 
 class ServerMessage(NamedTuple):
-    """One whole message; `size` is the screen's new one, in pixels, where it changes with it."""
+    """One whole message; `size` is the screen's new one, in pixels, where it changes with it.
+
+    `beginnings`: the numbers of Tight's compression streams that begin here, and where the length of their data stands.
+    """
 
     kind: Kind
     data: bytes
     size: tuple[int, int] | None = None
+    beginnings: tuple[tuple[int, int], ...] = ()
+
+    def continuing(self, begun: set[int]) -> bytes:
+        """The message for a viewer with whom the streams in `begun` have begun before; what begins now is added.
+
+        A viewer's streams go on over connections: data refers to nothing before its own beginning, and without its
+        head (RFC 1950, 2.2) it is a continuation. Resetting a stream instead is more than noVNC's inflater survives.
+        """
+        parts, at = [], 0
+        for stream, place in self.beginnings:
+            if stream in begun:
+                length, end = _counted(self.data, place)
+                parts += [self.data[at:place], count(length - _ZLIB_HEAD)]
+                at = end + _ZLIB_HEAD
+            begun.add(stream)
+        return b"".join([*parts, self.data[at:]]) if parts else self.data
 
 
 class Unreadable(Exception):
@@ -96,11 +116,30 @@ def desktop_size(width: int, height: int) -> bytes:
     return struct.pack(">BxH4Hi", Kind.UPDATE, 1, 0, 0, width, height, DESKTOP_SIZE)
 
 
+def count(length: int) -> bytes:
+    """A length as Tight writes it: seven bits in each of the first two bytes and eight in a third."""
+    if length < 1 << 7:
+        return bytes([length])
+    if length < 1 << 14:
+        return bytes([length & 0x7F | 0x80, length >> 7])
+    return bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14])
+
+
+def _counted(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    """The length that is written there, and where it ends."""
+    length = data[at] & 0x7F
+    if data[at] < 0x80:
+        return length, at + 1
+    length |= (data[at + 1] & 0x7F) << 7
+    if data[at + 1] < 0x80:
+        return length, at + 2
+    return length | data[at + 2] << 14, at + 3
+
+
 class ServerMessages:
     """Takes one connection's stream apart, from after the handshake on.
 
-    Its first Tight rectangle is made to reset all compression streams: whoever was shown another connection before can
-    be shown this one from its beginning. At most one message is kept; clipboard texts that are too long are left out.
+    At most one message is kept; clipboard texts that are too long are left out.
     """
 
     def __init__(self, pixel_format: PixelFormat) -> None:
@@ -109,7 +148,8 @@ class ServerMessages:
         self._buffer = bytearray()
         self._whole: list[ServerMessage] = []
         self._size: tuple[int, int] | None = None
-        self._reset = False
+        self._begun: set[int] = set()
+        self._beginnings: list[tuple[int, int]] = []
         self._reading = self._read()
         self._needed = next(self._reading)
 
@@ -135,11 +175,12 @@ class ServerMessages:
             kind = self._buffer[0]
             if kind not in readers:
                 raise Unreadable(f"A message of the type {kind} was not asked for.")
-            self._size = None
+            self._size, self._beginnings = None, []
             end = yield from readers[Kind(kind)]()
             if end:
                 yield end
-                self._whole.append(ServerMessage(Kind(kind), bytes(self._buffer[:end]), self._size))
+                data = bytes(self._buffer[:end])
+                self._whole.append(ServerMessage(Kind(kind), data, self._size, tuple(self._beginnings)))
                 del self._buffer[:end]
 
     def _update(self) -> Steps:
@@ -176,21 +217,21 @@ class ServerMessages:
 
     def _tight(self, at: int, width: int, height: int) -> Steps:
         yield at + 1
-        if not self._reset:
-            self._buffer[at] |= _RESET_ALL
-            self._reset = True
+        # A stream that the machine resets begins anew like those of a new connection.
+        self._begun -= {number for number in range(4) if self._buffer[at] >> number & 1}
+        self._buffer[at] &= ~_RESETS
         way = self._buffer[at] >> 4
         if way == _FILL:
             return at + 1 + self._tight_pixel
         if way == _JPEG:
-            return (yield from self._counted(at + 1))
+            return (yield from self._data(at + 1))
         if way > _JPEG:
             raise Unreadable(f"Tight has no compression {way}.")
-        return (yield from self._basic(at + 1, width, height, filtered=bool(way & 4)))
+        return (yield from self._basic(at + 1, width, height, way))
 
-    def _basic(self, at: int, width: int, height: int, *, filtered: bool) -> Steps:
+    def _basic(self, at: int, width: int, height: int, way: int) -> Steps:
         row = width * self._tight_pixel
-        if filtered:
+        if way & 4:
             yield at + 2
             kind, colours = self._buffer[at], self._buffer[at + 1] + 1
             if kind > _MAX_FILTER:
@@ -201,19 +242,23 @@ class ServerMessages:
                 row = (width + 7) // 8 if colours <= 2 else width
         if row * height < _UNCOMPRESSED:
             return at + row * height
-        return (yield from self._counted(at))
+        end = yield from self._data(at)
+        if way & 3 not in self._begun:
+            if _counted(self._buffer, at)[0] < _ZLIB_HEAD:
+                raise Unreadable("A compression stream begins without its head.")
+            self._begun.add(way & 3)
+            self._beginnings.append((way & 3, at))
+        return end
 
-    def _counted(self, at: int) -> Steps:
-        """Bytes after their number, which has seven bits in each of its first two bytes and eight in a third."""
-        length = 0
-        for i in range(3):
-            yield at + 1
-            byte = self._buffer[at]
-            at += 1
-            length |= (byte if i == 2 else byte & 0x7F) << 7 * i
-            if byte < 0x80:
-                break
-        return at + length
+    def _data(self, at: int) -> Steps:
+        """Bytes after their length."""
+        size = 1
+        while True:
+            yield at + size
+            if size == 3 or self._buffer[at + size - 1] < 0x80:
+                length, begin = _counted(self._buffer, at)
+                return begin + length
+            size += 1
 
     def _colours(self) -> Steps:
         yield 6

@@ -167,8 +167,8 @@ async def test_who_comes_late_gets_a_whole_picture_and_all_move_over(way: str) -
             easel.show(GREEN)
             await early.until(GREEN)
             await late.until(GREEN)
-            assert early.canvas.resets == 8
-            assert late.canvas.resets == 4
+            # noVNC's inflater breaks when it is reset
+            assert early.canvas.resets == late.canvas.resets == 0
 
 
 async def test_nothing_that_watchers_say_reaches_the_machine(way: str) -> None:

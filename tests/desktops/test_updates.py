@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from desktops import updates
 from desktops.rfb import MAX_CUT_TEXT, ProtocolError
-from desktops.updates import BROWSERS, Kind, ServerMessage, ServerMessages, Unreadable, Wish, desktop_size
+from desktops.updates import BROWSERS, Kind, ServerMessage, ServerMessages, Unreadable, Wish, count, desktop_size
 from instances.screen import PixelFormat, open_screen, snapshot
 from tests.desktops.canvas import Canvas
 from tests.desktops.machines import TRUE_COLOUR
@@ -33,10 +35,7 @@ def rectangle(encoding: int, data: bytes = b"", width: int = 8, height: int = 4)
 
 
 def counted(data: bytes) -> bytes:
-    length = len(data)
-    head = [length & 0x7F, length >> 7 & 0x7F, length >> 14]
-    size = 1 if length < 1 << 7 else 2 if length < 1 << 14 else 3
-    return bytes(byte | (0x80 if i < size - 1 else 0) for i, byte in enumerate(head[:size])) + data
+    return count(len(data)) + data
 
 
 def tight(control: int, data: bytes = b"", width: int = 8, height: int = 4) -> bytes:
@@ -72,10 +71,7 @@ MESSAGES = [update(one) for one in RECTANGLES.values()] + OTHERS + [update(*RECT
 
 
 def reader() -> ServerMessages:
-    """One that has changed its first rectangle already."""
-    made = ServerMessages(BROWSERS.pixel_format)
-    made.receive(update(tight(0x80, b"rgb")))
-    return made
+    return ServerMessages(BROWSERS.pixel_format)
 
 
 @pytest.mark.parametrize("name", RECTANGLES)
@@ -99,17 +95,58 @@ def test_a_stream_is_the_same_however_it_is_cut(stream: list[bytes], data: st.Da
     assert [message.kind for message in got] == [Kind(message[0]) for message in stream]
 
 
-def test_the_first_compressed_rectangle_resets_what_viewers_kept_of_another_connection() -> None:
-    read = ServerMessages(BROWSERS.pixel_format)
-    first, second = tight(0x50, b"\1\1" + b"rgbRGB" + b"mask"), tight(0x80, b"rgb")
-    got = read.receive(update(RECTANGLES["pointer"], first) + update(second))
-    assert got[0].data == update(RECTANGLES["pointer"], tight(0x5F, b"\1\1" + b"rgbRGB" + b"mask"))
-    assert got[1].data == update(second)
+def stream(pixels: bytes, number: int = 0, deflate: Any = None, resets: int = 0) -> bytes:
+    """An update of 32 pixels that is compressed with this stream, or in a new one."""
+    deflate = deflate or zlib.compressobj()
+    data = deflate.compress(pixels) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return update(tight(number << 4 | resets, counted(data)))
+
+
+def noise(seed: int) -> bytes:
+    return random.Random(seed).randbytes(96)
+
+
+def test_compressed_data_goes_on_over_connections() -> None:
+    canvas, begun, pictures = Canvas(8, 4), set[int](), [noise(i) for i in range(6)]
+    for connection in range(3):
+        read, deflate = ServerMessages(BROWSERS.pixel_format), zlib.compressobj()
+        for picture in pictures[2 * connection :][:2]:
+            (message,) = read.receive(stream(picture, 1, deflate))
+            canvas.receive(message.continuing(begun))
+            assert canvas.pixels.tobytes() == picture
+    assert begun == {1}
+    assert canvas.resets == 0
+
+
+def test_a_stream_that_the_machine_resets_goes_on_as_well() -> None:
+    read, canvas, begun = reader(), Canvas(8, 4), set[int]()
+    for i in range(3):
+        (message,) = read.receive(stream(noise(i), 2, resets=0x0F))
+        canvas.receive(message.continuing(begun))
+        assert canvas.pixels.tobytes() == noise(i)
+    assert canvas.resets == 0
+
+
+def test_who_comes_first_to_a_stream_gets_it_with_its_head() -> None:
+    (message,) = reader().receive(stream(noise(1)))
+    assert message.continuing(set()) == message.data
+    assert len(message.continuing({0})) == len(message.data) - 2
+    assert message.continuing({1, 2, 3}) == message.data
+
+
+def test_a_stream_without_a_head_is_not_read() -> None:
+    with pytest.raises(Unreadable):
+        reader().receive(update(tight(0, counted(b"x"))))
+
+
+@pytest.mark.parametrize("length", [0, 127, 128, 16383, 16384, (1 << 22) - 1])
+def test_lengths_are_written_as_they_are_read(length: int) -> None:
+    assert updates._counted(count(length) + b"x", 0) == (length, len(count(length)))
 
 
 def test_pixels_are_as_long_as_their_format_says() -> None:
     read = ServerMessages(RGB565)
-    said = [update(rectangle(0, bytes(64))), update(tight(0x8F, b"rg")), update(tight(0x0F, b"rg" * 3, 3, 1))]
+    said = [update(rectangle(0, bytes(64))), update(tight(0x80, b"rg")), update(tight(0x00, b"rg" * 3, 3, 1))]
     assert [message.data for message in read.receive(b"".join(said))] == said
 
 
@@ -134,10 +171,10 @@ def test_what_was_not_asked_for_is_not_read(said: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_noise_is_read_or_refused_and_nothing_else(noise: bytes) -> None:
+def test_noise_is_read_or_refused_and_nothing_else(said: bytes) -> None:
     read = reader()
     try:
-        for byte in noise:
+        for byte in said:
             for message in read.receive(bytes([byte])):
                 assert message.data
     except Unreadable:
