@@ -204,6 +204,12 @@ class Driver(Protocol):
     def observe(self) -> list[DomainStatus]:
         """Every domain that carries this deployment's metadata."""
 
+    def job(self, uuid: UUID) -> str:
+        """The job that somebody declared in the guest (`visa-busy`); "" when there is none, or no agent that answers.
+
+        A guest whose agent hangs costs two seconds.
+        """
+
     def leftovers(self) -> list[Leftover]:
         """Volumes in our pool that belong to no domain and are no base image, by name."""
 

@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -22,10 +23,11 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import libvirt
+import libvirt_qemu
 
+from instances.drivers import agent, storage
 from instances.drivers import domain as domains
 from instances.drivers import network as networks
-from instances.drivers import storage
 from instances.drivers.base import (
     BaseImage,
     Capacity,
@@ -47,6 +49,7 @@ log = logging.getLogger(__name__)
 _KEEPALIVE_S, _KEEPALIVE_MISSES = 5, 4
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.25, 10.0
 _CHECK_ALIVE_S = 2.0
+_AGENT_S, _AGENT_LOOK_S = 2, 0.2
 _STATS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
 
 _POWER: Final[dict[int, Power]] = {
@@ -610,6 +613,20 @@ class LibvirtDriver:
             if lease["ipaddr"] not in addresses:
                 addresses.append(lease["ipaddr"])
         return found
+
+    def job(self, uuid: UUID) -> str:
+        silent = {
+            *(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED, libvirt.VIR_ERR_INTERNAL_ERROR),
+            *(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG),
+        }
+        with _explained("The machine could not be asked for its jobs."):
+            domain = self._find(uuid)
+            if domain is None or not domain.isActive():
+                return ""
+            return agent.declared_job(
+                lambda command: _unless(silent, libvirt_qemu.qemuAgentCommand, domain, command, _AGENT_S, 0),
+                lambda: time.sleep(_AGENT_LOOK_S),
+            )
 
     def leftovers(self) -> list[Leftover]:
         with _explained(_("The host's disks could not be listed.")):

@@ -226,6 +226,14 @@ def on_its_card(script: str) -> str:
     return f"card=$(ip -o route show default | sed 's/.* dev \\([^ ]*\\).*/\\1/' | head -1); {script}"
 
 
+def test_a_job_declared_in_the_guest_is_heard_of_while_it_runs(guest: Guest) -> None:
+    assert guest.driver.job(guest.uuid) == ""
+    assert guest.succeeds("setsid visa-busy -- sleep 1000 > /dev/null 2>&1 &"), guest.said
+    wait_until(lambda: guest.driver.job(guest.uuid) == "sleep 1000", "the declared job", 60)
+    assert guest.succeeds("pkill -x sleep"), guest.said
+    wait_until(lambda: guest.driver.job(guest.uuid) == "", "the end of the declared job", 60)
+
+
 def test_a_hibernated_guest_wakes_with_its_desktop(guest: Guest) -> None:
     guest.driver.hibernate(guest.uuid)
     (asleep,) = [status for status in guest.driver.observe() if status.uuid == guest.uuid]
