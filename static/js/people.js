@@ -73,6 +73,7 @@ async function submit(form, body) {
 panel.addEventListener("submit", (event) => {
     event.preventDefault();
     const form = event.target;
+    if (form.method !== "post") return; // the choice of a role, which goes with whom it is for
     const body = new URLSearchParams(new FormData(form));
     form.elements.confirmed?.remove();
     if ("withRole" in form.dataset) body.set("role", panel.querySelector("[name=as]:checked").value);

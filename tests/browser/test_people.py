@@ -48,6 +48,7 @@ def test_somebody_of_the_team_is_added_with_two_presses(people: Facility, visit:
     page.get_by_role("button", name="Add Dora Example").click()
     expect(page.locator("#people > .people")).to_contain_text("Dora Example")
     expect(page.get_by_role("button", name="Add Dora Example")).to_have_count(0)
+    expect(page.get_by_label("View only")).to_be_checked()  # what was chosen stays for the next
     assert role_of(dora, people) == MemberRole.GUEST
 
 
@@ -85,7 +86,7 @@ def test_the_panel_of_a_member_follows_what_the_owner_does(people: Facility, vis
 
 def test_the_machine_is_handed_over_after_a_question(people: Facility, visit: Visit) -> None:
     page = visit(people.alice, of_machine(people))
-    act(page, "Bob Example", "Hand the machine over")
+    act(page, "Bob Example", "Hand over")
     expect(page.get_by_role("dialog")).to_contain_text("Hand “alice's machine” over to Bob Example?")
     agree(page, "Hand over")
     expect(page.get_by_role("button", name="Leave")).to_be_visible()
@@ -95,7 +96,7 @@ def test_the_machine_is_handed_over_after_a_question(people: Facility, visit: Vi
 def test_why_somebody_cannot_become_the_owner_is_said(people: Facility, visit: Visit) -> None:
     people.experiment.team.remove(people.bob)
     page = visit(people.alice, of_machine(people))
-    act(page, "Bob Example", "Hand the machine over")
+    act(page, "Bob Example", "Hand over")
     agree(page, "Hand over")
     expect(page.locator("#people .errors").first).to_contain_text("Bob Example was not on the team")
 
