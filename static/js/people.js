@@ -2,14 +2,14 @@
 
 const panel = document.getElementById("people");
 const errors = (form) => {
-    const parts = [form, form.closest(".fold > div"), panel];
+    const parts = [form, form.closest(".drawer > div"), panel];
     return parts.map((part) => part?.querySelector("[data-error]")).find(Boolean);
 };
 
 // What is unfolded stays so when the panel is fetched again
 const unfolded = new Set();
 panel.addEventListener("toggle", ({ target }) => {
-    if (target.matches(".fold")) target.open ? unfolded.add(target.id) : unfolded.delete(target.id);
+    if (target.matches(".drawer")) target.open ? unfolded.add(target.id) : unfolded.delete(target.id);
 }, true);
 panel.addEventListener("htmx:afterSettle", () => {
     for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");

@@ -78,7 +78,7 @@ def test_a_role_is_changed_and_a_member_removed_after_a_question(people: Facilit
 def test_the_panel_of_a_member_follows_what_the_owner_does(people: Facility, visit: Visit) -> None:
     bobs = visit(people.bob, of_machine(people))
     expect(bobs.get_by_role("button", name="Leave")).to_be_visible()
-    expect(bobs.locator("#people .fold")).to_have_count(0)
+    expect(bobs.locator("#people .drawer")).to_have_count(0)
     page = visit(people.alice, of_machine(people))
     act(page, "Bob Example", "Let only watch")
     expect(bobs.locator("#people > .people")).to_contain_text("View only", timeout=15_000)
