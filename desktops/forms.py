@@ -5,23 +5,21 @@ from __future__ import annotations
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from desktops.models.sharing import MAX_USES
+from desktops.models.sharing import MAX_USES, ROLES
 from desktops.sharing import MAX_DAYS
 from experiments.models import User
 from instances.forms import printable
-from instances.members import OFFERED
 from instances.models import MemberRole
 
 DAYS = [(1, _("1 day")), (7, _("7 days")), (30, _("30 days")), (MAX_DAYS, _("90 days"))]
 
 
 def _role() -> forms.TypedChoiceField:
-    choices = [(role.value, role.label) for role in OFFERED]
     wrong = {
         "invalid_choice": _("Choose full control or view only."),
         "required": _("Choose full control or view only."),
     }
-    return forms.TypedChoiceField(label=_("May"), choices=choices, coerce=MemberRole, error_messages=wrong)
+    return forms.TypedChoiceField(label=_("May"), choices=ROLES, coerce=MemberRole, error_messages=wrong)
 
 
 class PersonForm(forms.Form):

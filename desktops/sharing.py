@@ -20,7 +20,7 @@ from desktops.models import Invitation, Pass, Policy
 from desktops.pace import too_often
 from experiments.models import User
 from instances import members
-from instances.actions import NotAllowed, Refused
+from instances.actions import NotAllowed, Refused, check_manager
 from instances.models import Instance, Member, MemberRole
 from instances.states import State
 
@@ -53,6 +53,13 @@ def invite(
 def invitations_of(instance: Instance) -> QuerySet[Invitation]:
     """The links that still make members, the latest first."""
     return Invitation.objects.valid_at(timezone.now()).filter(instance=instance, public=False)
+
+
+def links_of(instance: Instance, by: User) -> list[Invitation]:
+    """All valid links of a machine, for who may manage it; raises NotAllowed."""
+    check_manager(instance, by)
+    shown = public_link(instance)
+    return [*invitations_of(instance), *([shown] if shown else [])]
 
 
 def revoke(invitation: Invitation, by: User) -> None:

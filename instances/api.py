@@ -29,7 +29,6 @@ from instances.serializers import (
     ImageSerializer,
     InstanceNameSerializer,
     InstanceSerializer,
-    MemberSerializer,
     PlanSerializer,
     TransitionSerializer,
     WishSerializer,
@@ -164,13 +163,6 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     def history(self, request: Request, **kwargs: Any) -> Response:
         """What happened to the machine, newest first."""
         return self._page(cast("QuerySet[Transition]", actions.history(self._find())), TransitionSerializer)
-
-    @extend_schema(responses=MemberSerializer(many=True), filters=False)
-    @action(detail=True, filterset_class=None)
-    def members(self, request: Request, **kwargs: Any) -> Response:
-        """Who may use the machine, longest first."""
-        members = self._find().members.select_related("user__affiliation").order_by("created_at", "pk")
-        return self._page(members, MemberSerializer)
 
     @extend_schema(
         responses={(200, "image/webp"): OpenApiTypes.BINARY, 404: OpenApiResponse(DETAIL, _("No picture yet."))}

@@ -17,9 +17,6 @@ from instances.models.catalogue import plans_for
 from instances.notices import Kind
 from instances.states import WORKING, State
 
-OFFERED = (MemberRole.USER, MemberRole.GUEST)
-"""What the owner may make of somebody; facility support comes by its own way."""
-
 AT_MOST = 50
 """People of one machine, so that no page and no crowd of sockets grows without bound."""
 

@@ -194,6 +194,7 @@ urlpatterns = [
     ),
     path("", include("desktops.api.room")),
     path("", include("desktops.api.support")),
+    path("", include("desktops.api.sharing")),
     path("", include(router.urls)),
     path("<path:unknown>", UnknownView.as_view()),
 ]

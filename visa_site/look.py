@@ -71,6 +71,8 @@ UNFOLD: dict[str, Any] = {
                 _entry(_("Connections"), "cable", "desktops.connection"),
                 _entry(_("Support accesses"), "support_agent", "desktops.accessrequest"),
                 _entry(_("Calls for help"), "sos", "desktops.helprequest"),
+                _entry(_("Invitations"), "link", "desktops.invitation"),
+                _entry(_("Rules of sharing"), "rule", "desktops.policy"),
             ),
             _group(
                 _("Hosts"),

@@ -265,6 +265,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "experiments.models.Role.choices",
         "MemberRoleEnum": "instances.models.MemberRole.choices",
+        "OfferedRoleEnum": "desktops.models.sharing.ROLES",
     },
 }
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from django.http import Http404
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
-from rest_framework import serializers, status, views
+from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from desktops import access, baton, chat, hosting, rooms
-from desktops.access import Relation
+from desktops import baton, chat, hosting, rooms
+from desktops.api.machine import DONE, REFUSALS, AtMachine
 from desktops.serializers import (
     ControlSerializer,
     DismissalSerializer,
@@ -23,14 +22,9 @@ from desktops.serializers import (
     ReadSerializer,
     RoomSettingsSerializer,
 )
-from experiments.models import User
-from instances.actions import Refused
-from instances.api import BAD, CONFLICT, FORBIDDEN, told
-from instances.models import Instance
+from instances.api import BAD, FORBIDDEN
 
 ROOM = OpenApiResponse(OpenApiTypes.OBJECT, _("The room. Who may not come in now learns less."))
-DONE = OpenApiResponse(description=_("Done."))
-REFUSALS = {400: BAD, 403: FORBIDDEN, 409: CONFLICT}
 PERSON = inline_serializer("Who", {"id": serializers.UUIDField(), "name": serializers.CharField()}, allow_null=True)
 MESSAGE = inline_serializer(
     "ChatMessage",
@@ -49,33 +43,7 @@ HISTORY = inline_serializer(
 )
 
 
-class _AtMachine(views.APIView):
-    """Finds the machine for those who may know of it, and tells refusals as HTTP does."""
-
-    user: User
-    instance: Instance
-    relation: Relation
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        self.user = cast(User, request.user)
-        found = access.find(self.user, kwargs["uuid"])
-        if found is None:
-            raise Http404
-        self.instance, self.relation = found
-
-    def handle_exception(self, exc: Exception) -> Response:
-        return super().handle_exception(told(exc) if isinstance(exc, Refused) else exc)
-
-    def asked(self, kind: type[serializers.Serializer[Any]], data: Any, *, partial: bool = False) -> dict[str, Any]:
-        """What was asked, or 400."""
-        serializer = kind(data=data, partial=partial)
-        serializer.is_valid(raise_exception=True)
-        values: dict[str, Any] = serializer.validated_data
-        return values
-
-
-class RoomView(_AtMachine):
+class RoomView(AtMachine):
     @extend_schema(operation_id="room_retrieve", responses={200: ROOM})
     def get(self, request: Request, **kwargs: Any) -> Response:
         """Who is at the machine's screen, who has control, and what holds for everybody."""
@@ -88,7 +56,7 @@ class RoomView(_AtMachine):
         return self.get(request)
 
 
-class ControlView(_AtMachine):
+class ControlView(AtMachine):
     @extend_schema(operation_id="room_control", request=ControlSerializer, responses={204: DONE, **REFUSALS})
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Ask for control, withdraw, give, take, lock, unlock, freeze or thaw."""
@@ -97,7 +65,7 @@ class ControlView(_AtMachine):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class DismissView(_AtMachine):
+class DismissView(AtMachine):
     @extend_schema(operation_id="room_dismiss", request=DismissalSerializer, responses={204: DONE, **REFUSALS})
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Close somebody's screen."""
@@ -105,7 +73,7 @@ class DismissView(_AtMachine):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class ChatView(_AtMachine):
+class ChatView(AtMachine):
     @extend_schema(
         operation_id="chat_list", parameters=[PageSerializer], responses={200: HISTORY, 400: BAD, 403: FORBIDDEN}
     )
@@ -121,7 +89,7 @@ class ChatView(_AtMachine):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class ChatReadView(_AtMachine):
+class ChatReadView(AtMachine):
     @extend_schema(operation_id="chat_read", request=ReadSerializer, responses={204: DONE, **REFUSALS})
     def post(self, request: Request, **kwargs: Any) -> Response:
         """You have seen the messages up to this one."""

@@ -15,6 +15,8 @@ from experiments.models import User
 from instances.models import Instance, MemberRole
 
 MAX_USES = 100
+ROLES = [(role.value, role.label) for role in (MemberRole.USER, MemberRole.GUEST)]
+"""What a link, or the owner, may make of somebody; facility support comes by its own way."""
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
@@ -35,9 +37,7 @@ class Invitation(models.Model):
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="invitations")
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
     name = models.CharField(_("name"), max_length=80)
-    role = models.CharField(
-        _("role"), max_length=10, choices=[(r.value, r.label) for r in (MemberRole.USER, MemberRole.GUEST)]
-    )
+    role = models.CharField(_("role"), max_length=10, choices=ROLES)
     public = models.BooleanField(_("public view link"), default=False)
     secret_hash = models.CharField(max_length=64, editable=False)
     created_at = models.DateTimeField(_("made"), default=timezone.now)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from desktops import sharing
 from experiments.models import User
 from instances import actions, members
 from instances.actions import Refused
@@ -96,3 +97,24 @@ def test_the_last_place_goes_to_one(house: Facility, monkeypatch: pytest.MonkeyP
     done = all_at_once(lambda n: succeeds(lambda: members.add(house.machine, house.alice, people[n], MemberRole.USER)))
     assert sum(done) == 1
     assert house.machine.members.count() == 3
+
+
+def test_the_last_use_of_a_link_is_one_persons(house: Facility) -> None:
+    made, address = sharing.invite(house.machine, house.alice, name="Beamline", role=MemberRole.GUEST, days=1, uses=1)
+    people = [person(f"stranger{number}") for number in range(CROWD)]
+    secret = address.split("#")[1]
+    done = all_at_once(lambda n: succeeds(lambda: sharing.join(made.uuid, secret, people[n])))
+    assert sum(done) == 1
+    made.refresh_from_db()
+    assert made.uses == 1
+    assert house.machine.members.filter(role=MemberRole.GUEST).count() == 1
+
+
+def test_one_person_who_presses_often_uses_a_link_once(house: Facility) -> None:
+    made, address = sharing.invite(
+        house.machine, house.alice, name="Beamline", role=MemberRole.GUEST, days=1, uses=CROWD
+    )
+    secret = address.split("#")[1]
+    assert all(all_at_once(lambda _n: succeeds(lambda: sharing.join(made.uuid, secret, house.charlie))))
+    made.refresh_from_db()
+    assert made.uses == 1
