@@ -147,7 +147,7 @@ class Events(AsyncWebsocketConsumer):
             await self._listen_no_more(control.SUPPORT)
 
     async def _pass_on(self, said: Said, uuid: UUID) -> None:
-        if not _may_say(self.rooms.get(uuid), said.type):
+        if not may_say(self.rooms.get(uuid), said.type):
             if said.type not in talk.DROPPABLE:
                 self._refuse(said.type, _("The owner does not let you draw here now."))
             return
@@ -168,7 +168,7 @@ class Events(AsyncWebsocketConsumer):
         while self.places:
             latest, self.places = self.places, {}
             for (_type, uuid), event in latest.items():
-                if _may_say(self.rooms.get(uuid), event["type"]):
+                if may_say(self.rooms.get(uuid), event["type"]):
                     await self._tell(uuid, event)
             await asyncio.sleep(POINTER_EVERY)
 
@@ -200,10 +200,7 @@ class Events(AsyncWebsocketConsumer):
 
     async def fleeting(self, message: dict[str, Any]) -> None:
         event: Event = message["event"]
-        rights = self.rooms.get(UUID(event["id"]))
-        if rights is None or message["by"] == self.channel_name:
-            return
-        if rights.chats if event["type"] == "typing" else rights.inside:
+        if message["by"] != self.channel_name and may_hear(self.rooms.get(UUID(event["id"])), event["type"]):
             self._put(event)
 
     async def look_again(self, message: dict[str, Any]) -> None:
@@ -277,12 +274,20 @@ class Events(AsyncWebsocketConsumer):
             await self.channel_layer.group_discard(group, self.channel_name)
 
 
-def _may_say(rights: Rights | None, what: str) -> bool:
+def may_say(rights: Rights | None, what: str) -> bool:
+    """Whether somebody with these rights in a room may tell it the others there."""
     if rights is None:
         return False
     if what == "typing":
         return rights.chats
     return rights.inside if what == "quality" else rights.draws
+
+
+def may_hear(rights: Rights | None, what: str) -> bool:
+    """Whether somebody with these rights in a room is told what others there say."""
+    if rights is None:
+        return False
+    return rights.chats if what == "typing" else rights.inside
 
 
 def _rights(key: str | None, uuids: list[UUID]) -> tuple[User, Looks] | None:
