@@ -89,7 +89,7 @@ async def measure(house: House, visits: int, dead: int) -> list[tuple[str, Left]
             code, _ = await viewer.ended()
             assert code == 4502, code
 
-    await many(visit, WARM_UP)
+    await many(visit, min(WARM_UP, visits))
     await asyncio.sleep(1)
     rows = [("after the warm-up", await settled(Left(0, 0, 0)))]
     await many(visit, visits)
