@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.utils.functional import Promise, lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from experiments.access import experiments_for, may_work_without_experiment
@@ -22,10 +24,19 @@ DEFAULT_SCREEN = (1440, 900)
 printable = RegexValidator(r"[\x00-\x1f\x7f]", _("Use letters, digits and signs only."), inverse_match=True)
 
 
+def _side_wanted() -> str:
+    return gettext("A number of pixels from %(min)d to %(max)d.") % {"min": MIN_SCREEN, "max": MAX_SCREEN}
+
+
+SIDE = lazy(_side_wanted, str)()
+
+
 class NameForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
     """What the owner calls the machine, and notes."""
 
-    name = forms.CharField(label=_("Name"), max_length=60, validators=[printable])
+    name = forms.CharField(
+        label=_("Name"), max_length=60, validators=[printable], error_messages={"required": _("Give it a name.")}
+    )
     comments = forms.CharField(
         label=_("Notes"), max_length=2500, required=False, widget=forms.Textarea(attrs={"rows": 3})
     )
@@ -66,6 +77,17 @@ class MoreForm(forms.Form):
     )
 
 
+def _pixels(label: Promise, initial: int) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label,
+        min_value=MIN_SCREEN,
+        max_value=MAX_SCREEN,
+        required=False,
+        initial=initial,
+        error_messages=dict.fromkeys(["invalid", "min_value", "max_value"], SIDE),
+    )
+
+
 class MachineForm(forms.Form):
     """The wish for a machine of `user`; `wish()` of a valid form is what `actions.create` takes.
 
@@ -98,13 +120,14 @@ class MachineForm(forms.Form):
     )
     window_width = forms.IntegerField(required=False, widget=forms.HiddenInput)
     window_height = forms.IntegerField(required=False, widget=forms.HiddenInput)
-    screen_width = forms.IntegerField(
-        label=_("Width"), min_value=MIN_SCREEN, max_value=MAX_SCREEN, required=False, initial=DEFAULT_SCREEN[0]
+    screen_width = _pixels(_("Width"), DEFAULT_SCREEN[0])
+    screen_height = _pixels(_("Height"), DEFAULT_SCREEN[1])
+    keyboard = forms.ChoiceField(
+        label=_("Keyboard"),
+        choices=KEYBOARDS,
+        initial="us",
+        error_messages=dict.fromkeys(["required", "invalid_choice"], _("Choose a keyboard from the list.")),
     )
-    screen_height = forms.IntegerField(
-        label=_("Height"), min_value=MIN_SCREEN, max_value=MAX_SCREEN, required=False, initial=DEFAULT_SCREEN[1]
-    )
-    keyboard = forms.ChoiceField(label=_("Keyboard"), choices=KEYBOARDS, initial="us")
     name = forms.CharField(label=_("Name"), max_length=60, required=False, validators=[printable])
     comments = forms.CharField(
         label=_("Notes"), max_length=2500, required=False, widget=forms.Textarea(attrs={"rows": 2})
@@ -159,8 +182,7 @@ class MachineForm(forms.Form):
     def _own_screen(self) -> tuple[int, int]:
         for name in ("screen_width", "screen_height"):
             if name not in self.errors and self.cleaned_data.get(name) is None:
-                limits = {"min": MIN_SCREEN, "max": MAX_SCREEN}
-                self.add_error(name, _("A number of pixels from %(min)d to %(max)d.") % limits)
+                self.add_error(name, SIDE)
         return self.cleaned_data.get("screen_width") or 0, self.cleaned_data.get("screen_height") or 0
 
     def _window(self) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -28,8 +29,9 @@ def validate_networks(value: str) -> None:
 
 def validate_guest_network(value: str) -> None:
     validate_networks(value)
-    if len(value.split()) != 1 or ipaddress.ip_network(value).num_addresses < 8:
-        raise ValidationError(_("Name one network with at least eight addresses, for example 10.213.0.0/20."))
+    networks = [ipaddress.ip_network(word) for word in value.split()]
+    if len(networks) != 1 or networks[0].version != 4 or networks[0].num_addresses < 8:
+        raise ValidationError(_("Name one IPv4 network with at least eight addresses, for example 10.213.0.0/20."))
 
 
 class Host(models.Model):
@@ -93,6 +95,17 @@ class Host(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """What libvirt would refuse later is refused at its field."""
+        faults: dict[str, object] = {}
+        if not self.pool_path.startswith("/"):
+            faults["pool_path"] = _("Give the whole path of the folder, beginning with “/”.")
+        for field in ("pool_name", "network_name"):
+            if not re.fullmatch(r"[\w.-]+", getattr(self, field), re.ASCII):
+                faults[field] = _("Use letters, digits, “.”, “-” and “_” only, without spaces.")
+        if faults:
+            raise ValidationError(faults)
 
     @property
     def reachable(self) -> bool:

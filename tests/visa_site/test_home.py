@@ -187,6 +187,7 @@ def test_a_token_is_shown_once_and_works(people: Facility) -> None:
 def test_a_token_is_not_made_from_bad_input(people: Facility, name: str, days: str) -> None:
     answer = client_of(people.alice).post("/profile/tokens/", {"name": name, "days": days})
     assert answer.status_code == 422
+    assert not any("This field" in told for faults in answer.context["form"].errors.values() for told in faults)
     assert not PersonalToken.objects.exists()
 
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
@@ -57,8 +57,15 @@ class Command(BaseCommand):
                     spoken.full_clean()
                     spoken.save()
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+            raise CommandError(_in_lines(error)) from error
         self.stdout.write(f"Added {image}: {facts.virtual_size_gib} GiB inside, SHA-256 {facts.sha256}.")
+
+
+def _in_lines(error: ValidationError) -> str:
+    """Each fault with the option that it belongs to."""
+    options = {NON_FIELD_ERRORS: "", "kind": "--protocol: ", "port": "--protocol: "}
+    faults = error.message_dict.items()
+    return "\n".join(options.get(field, f"--{field}: ") + " ".join(messages) for field, messages in faults)
 
 
 def _protocol(text: str) -> tuple[str, int]:
