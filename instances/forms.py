@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from django import forms
 from django.core.validators import RegexValidator
-from django.utils.functional import Promise, lazy
+from django.utils.functional import lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -77,7 +77,7 @@ class MoreForm(forms.Form):
     )
 
 
-def _pixels(label: Promise, initial: int) -> forms.IntegerField:
+def _pixels(label: Any, initial: int) -> forms.IntegerField:
     return forms.IntegerField(
         label=label,
         min_value=MIN_SCREEN,
