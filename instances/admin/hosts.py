@@ -102,6 +102,20 @@ class HostAdmin(ModelAdmin):
         fieldsets = super().get_fieldsets(request, obj)
         return fieldsets if obj else [part for part in fieldsets if "found" not in part[1]["fields"]]
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "blocked_networks":
+            field.widget.attrs["rows"] = 3
+            field.help_text = _("Networks such as 10.0.0.0/8, each on its own line.")
+        return field
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        """Without “add another”: a host is tested before the next, and the row of buttons fits a narrow window."""
+        context = {**(extra_context or {}), "show_save_and_add_another": False}
+        return super().changeform_view(request, object_id, form_url, context)
+
     def save_model(self, request: HttpRequest, obj: Host, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if not change or HOW_TO_REACH & set(form.changed_data):
@@ -165,8 +179,8 @@ class HostAdmin(ModelAdmin):
             (volume["name"], filesizeformat(volume["bytes"])) for volume in host.leftovers
         ))  # fmt: skip
         advice = _("VISA never removes them. Remove on the host what nobody needs any more:")
-        return format_html("<ul>{}</ul><p>{} <code>virsh vol-delete --pool {} NAME</code></p>", lines, advice,
-                           host.pool_name)  # fmt: skip
+        command = f"virsh vol-delete --pool {host.pool_name} NAME"
+        return format_html("<ul>{}</ul><p>{}</p><pre>{}</pre>", lines, advice, command)
 
     @display(description=gettext_lazy("last seen"), ordering="seen_at")
     def seen(self, host: Host) -> str:
