@@ -27,6 +27,7 @@ def pages_of(people: Facility) -> list[str]:
         f"/machines/{people.machine.uuid}/",
         f"/machines/{people.machine.uuid}/desktop/",
         "/machines/past/",
+        "/notices/",
         "/profile/",
         "/accounts/password/change/",
         "/accounts/logout/",
