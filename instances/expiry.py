@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from instances import tasks
 from instances.evidence import REASONS
-from instances.limits import Act, Facts, Rule, Verdict, Why, load, verdict
-from instances.models import Entry, IllegalTransition, Instance, LifePolicy, Superseded, TimeLimit
+from instances.limits import FEW, Act, Facts, Rule, Verdict, Why, load, too_many, verdict
+from instances.models import Entry, IllegalTransition, Instance, LifePolicy, Notice, Superseded, TimeLimit
 from instances.models.instance import InstanceQuerySet
-from instances.models.life import limits_of
+from instances.models.life import limits_of, staff
 from instances.notices import Kind, tell
 from instances.states import State
 
@@ -30,6 +30,8 @@ AT_MOST = timedelta(hours=12)
 """Between two looks at a machine, however far its limits are."""
 
 BATCH = 1000
+TAKES = {Act.HIBERNATE, Act.DELETE}
+TOLD_EVERY = timedelta(days=1)
 JUDGED = {State.ACTIVE, State.STOPPED, State.HIBERNATED, State.ERROR}
 RESTS_ON = [
     *("last_used_at", "worked_at", "awake_until", "job_at", "booted_at", "idle_warned_at"),
@@ -79,12 +81,29 @@ def expire() -> None:
     """Look at every machine that is due, and at what lies in the recycle bin for long enough."""
     now, book = timezone.now(), Rulebook.current()
     due = Instance.objects.filter(state__in=JUDGED, due_at__lte=now).select_related("owner", "plan")
-    for instance in due.prefetch_related("owner__role_grants").order_by("due_at")[:BATCH]:
+    machines = due.prefetch_related("owner__role_grants").order_by("due_at")[:BATCH]
+    judged = [(instance, book.judge(instance, now)) for instance in machines]
+    if _held(judged, book.policy, now):
+        judged = [(instance, found) for instance, found in judged if found.act not in TAKES]
+    for instance, found in judged:
         try:
-            carry_out(instance, book.judge(instance, now), book, now)
+            carry_out(instance, found, book, now)
         except (Superseded, IllegalTransition):
             log.info("%s changed while it was judged; it is looked at again", instance.uuid)
     empty_bin(now)
+
+
+def _held(judged: list[tuple[Instance, Verdict]], policy: LifePolicy, now: datetime) -> bool:
+    """Whether so much would be taken at once that staff have to allow it; they are told once a day."""
+    taken = sum(found.act in TAKES for _instance, found in judged)
+    if not too_many(taken, Instance.objects.live().count() if taken > FEW else 0):
+        return False
+    if policy.sweeps_allowed_until is not None and now < policy.sweeps_allowed_until:
+        return False
+    log.warning("%d machines would sleep or be deleted at once; staff have to allow it", taken)
+    fresh = Notice.objects.filter(kind=Kind.SWEEP_HELD, at__gt=now - TOLD_EVERY).values("user")
+    tell(staff().exclude(pk__in=fresh), Kind.SWEEP_HELD, count=str(taken))
+    return True
 
 
 def carry_out(instance: Instance, found: Verdict, book: Rulebook, now: datetime) -> None:

@@ -32,6 +32,7 @@ MAILED: dict[str, MailGroup] = {
     "life_ended": MailGroup.LIFE,
     "life_deleted": MailGroup.LIFE,
     "life_back": MailGroup.LIFE,
+    "sweep_held": MailGroup.STAFF,
     "time_asked": MailGroup.STAFF,
     "time_given": MailGroup.TIME,
     "time_refused": MailGroup.TIME,

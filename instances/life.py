@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -15,7 +14,7 @@ from instances import tasks
 from instances.actions import NotAllowed, Refused, check_manager, quota_of
 from instances.limits import may_create
 from instances.models import Entry, Extending, Extension, IllegalTransition, Instance, LifePolicy, Superseded
-from instances.models.life import limits_of
+from instances.models.life import limits_of, staff
 from instances.notices import Kind, tell
 from instances.states import LIVE, State
 
@@ -81,7 +80,7 @@ def ask_for_time(instance: Instance, by: User, reason: str) -> Extension:
             if _at_once(instance):
                 accept(asked, None, usual_end(instance))
             else:
-                tell(_staff().exclude(pk=by.pk), Kind.TIME_ASKED, instance, who=str(by), reason=asked.reason)
+                tell(staff().exclude(pk=by.pk), Kind.TIME_ASKED, instance, who=str(by), reason=asked.reason)
             instance.tell("time")
     except IntegrityError as error:
         raise Refused(_("You have asked already. Staff will answer.")) from error
@@ -92,13 +91,6 @@ def _at_once(instance: Instance) -> bool:
     policy = instance.plan.image.extending
     is_staff = instance.owner.has_role(Role.STAFF, Role.ADMIN)
     return policy == Extending.ALL or (policy == Extending.STAFF and is_staff)
-
-
-def _staff() -> QuerySet[User]:
-    now = timezone.now()
-    granted = Q(role_grants__expires_at=None) | Q(role_grants__expires_at__gt=now)
-    admins = Q(is_superuser=True) | Q(granted, role_grants__role=Role.ADMIN)
-    return User.objects.filter(admins, is_active=True).distinct()
 
 
 def usual_end(instance: Instance) -> datetime:

@@ -65,6 +65,14 @@ def _longest(lengths: Iterable[timedelta | None]) -> timedelta | None:
     return None if None in all_of_them else max(length for length in all_of_them if length is not None)
 
 
+FEW, SHARE = 10, 0.05
+
+
+def too_many(taken: int, live: int) -> bool:
+    """Whether a sweep would take so many of the live machines that a person should look at it first."""
+    return taken > max(FEW, SHARE * live)
+
+
 # Load
 
 Reading = tuple[float, float]

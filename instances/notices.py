@@ -48,6 +48,7 @@ class Kind(StrEnum):
     LIFE_ENDED = "life_ended"
     LIFE_DELETED = "life_deleted"
     LIFE_BACK = "life_back"
+    SWEEP_HELD = "sweep_held"
     TIME_ASKED = "time_asked"
     TIME_GIVEN = "time_given"
     TIME_REFUSED = "time_refused"
@@ -86,6 +87,11 @@ SENTENCES: dict[Kind, Sentence] = {
     Kind.LIFE_ENDED: Sentence(_("“%(machine)s” came to its end. It is deleted %(when)s."), "clock"),
     Kind.LIFE_DELETED: Sentence(_("“%(machine)s” was deleted after its end."), "trash-2", "machines-past"),
     Kind.LIFE_BACK: Sentence(_("%(who)s brought “%(machine)s” back from the recycle bin."), "history"),
+    Kind.SWEEP_HELD: Sentence(
+        _("%(count)s machines would sleep or be deleted at once. Look at the limits, and allow it if it is right."),
+        "triangle-alert",
+        "admin:instances_lifepolicy_changelist",
+    ),
     Kind.TIME_ASKED: Sentence(
         _("%(who)s asks for more time for “%(machine)s”."), "clock", "admin:instances_extension_changelist", "reason"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 
 from django import forms
@@ -33,12 +34,19 @@ def look_again() -> None:
 class LifePolicyAdmin(ModelAdmin):
     """One row. Saved, it holds at once."""
 
+    actions_submit_line = ["allow_sweeps"]
+    readonly_fields = ["sweeps_allowed_until"]
+
     fieldsets = [
         (None, {"fields": ["quota"]}),
         (gettext_lazy("Asleep and at an end"), {"fields": [
             ("idle_notice_hours", "end_notice_hours"), ("grace_days", "bin_days"),
         ]}),
         (gettext_lazy("What counts as work"), {"fields": [("busy_percent", "awake_days")]}),
+        (gettext_lazy("Large sweeps"), {
+            "fields": ["sweeps_allowed_until"],
+            "description": gettext_lazy("More than ten machines and a twentieth of all at once wait until allowed."),
+        }),
     ]  # fmt: skip
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -57,6 +65,12 @@ class LifePolicyAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: LifePolicy, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         look_again()
+
+    @action(description=gettext_lazy("Save and allow large sweeps for a day"), permissions=["change"])
+    def allow_sweeps(self, request: HttpRequest, obj: LifePolicy) -> None:
+        obj.sweeps_allowed_until = timezone.now() + timedelta(days=1)
+        obj.save()
+        messages.success(request, _("What waits is taken within a minute."))
 
 
 @admin.register(TimeLimit)

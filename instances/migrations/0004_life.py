@@ -75,6 +75,7 @@ class Migration(migrations.Migration):
                 ('bin_days', models.PositiveIntegerField(default=14, help_text='Deleted machines keep their disk this long and can be brought back. 0: deleted for good at once.', validators=[django.core.validators.MaxValueValidator(365)], verbose_name='days in the recycle bin')),
                 ('awake_days', models.PositiveIntegerField(default=7, validators=[django.core.validators.MaxValueValidator(365)], verbose_name='days a person may keep a machine awake')),
                 ('busy_percent', models.PositiveIntegerField(default=25, help_text='Averaged over five minutes. A desktop where nothing happens needs a few.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='percent of one CPU that count as work')),
+                ('sweeps_allowed_until', models.DateTimeField(editable=False, null=True, verbose_name='large sweeps allowed until')),
             ],
             options={
                 'verbose_name': "rules of machines' lives",
@@ -240,7 +241,7 @@ class Migration(migrations.Migration):
             name='NoMail',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('group', models.CharField(choices=[('life', 'My machines fall asleep, come to their end or are deleted'), ('time', 'Answers when I ask for more time'), ('people', 'Machines shared with me or handed over to me'), ('staff', 'Others ask for more time (staff)')], max_length=10)),
+                ('group', models.CharField(choices=[('life', 'My machines fall asleep, come to their end or are deleted'), ('time', 'Answers when I ask for more time'), ('people', 'Machines shared with me or handed over to me'), ('staff', 'Others ask for more time, or a sweep waits for my word (staff)')], max_length=10)),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='no_mail', to=settings.AUTH_USER_MODEL)),
             ],
             options={

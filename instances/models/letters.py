@@ -17,7 +17,7 @@ class MailGroup(models.TextChoices):
     LIFE = "life", _("My machines fall asleep, come to their end or are deleted")
     TIME = "time", _("Answers when I ask for more time")
     PEOPLE = "people", _("Machines shared with me or handed over to me")
-    STAFF = "staff", _("Others ask for more time (staff)")
+    STAFF = "staff", _("Others ask for more time, or a sweep waits for my word (staff)")
 
 
 class Letter(models.Model):

@@ -59,6 +59,8 @@ class LifePolicy(models.Model):
         help_text=_("Averaged over five minutes. A desktop where nothing happens needs a few."),
     )
 
+    sweeps_allowed_until = models.DateTimeField(_("large sweeps allowed until"), null=True, editable=False)
+
     class Meta:
         verbose_name = _("rules of machines' lives")
         verbose_name_plural = _("rules of machines' lives")
@@ -150,6 +152,13 @@ def limits_of(owner: User, flavour_id: int, rules: list[limits.Rule] | None = No
     if rules is None:
         rules = [row.rule for row in TimeLimit.objects.all()]
     return limits.limits_for(rules, roles, flavour_id)
+
+
+def staff() -> models.QuerySet[User]:
+    """Who answers for the machines: administrators whose role is in force."""
+    granted = Q(role_grants__expires_at=None) | Q(role_grants__expires_at__gt=timezone.now())
+    admins = Q(is_superuser=True) | Q(granted, role_grants__role=Role.ADMIN)
+    return User.objects.filter(admins, is_active=True).distinct()
 
 
 class Entry(models.Model):

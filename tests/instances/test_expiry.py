@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from experiments.models import Role, RoleGrant
@@ -192,3 +193,48 @@ def test_the_history_says_that_the_owner_was_told(house: Facility) -> None:
     made = idle(house)
     expire()
     assert made.entries.get().kind == "warned_idle"
+
+
+# Too many at once
+
+
+def many(house: Facility, count: int) -> list[Instance]:
+    return [idle(house, name=f"Idle {number}", idle_warned_at=ago(days=2)) for number in range(count)]
+
+
+def asleep(machines: list[Instance]) -> int:
+    return Instance.objects.filter(pk__in=[one.pk for one in machines], state=State.HIBERNATING).count()
+
+
+def test_ten_at_once_are_taken(house: Facility) -> None:
+    machines = many(house, 10)
+    expire()
+    assert asleep(machines) == 10
+
+
+def test_eleven_at_once_wait_for_staff_who_are_told_once(house: Facility) -> None:
+    machines = many(house, 11)
+    expire()
+    expire()
+    assert asleep(machines) == 0
+    assert list(Notice.objects.filter(kind="sweep_held").values_list("user", flat=True)) == [house.admin.pk]
+
+
+def test_what_staff_allow_is_taken(house: Facility, client: Client) -> None:
+    machines = many(house, 11)
+    client.force_login(house.admin)
+    page = client.get("/admin/instances/lifepolicy/add/")
+    sent = {name: field.initial() if callable(field.initial) else field.initial
+            for name, field in page.context["adminform"].form.fields.items()}  # fmt: skip
+    client.post("/admin/instances/lifepolicy/add/", sent)
+    row = LifePolicy.objects.get()
+    client.post(f"/admin/instances/lifepolicy/{row.pk}/change/", sent | {"instances_lifepolicy_allow_sweeps": "1"})
+    expire()
+    assert asleep(machines) == 11
+
+
+def test_a_held_sweep_still_warns(house: Facility) -> None:
+    many(house, 11)
+    fresh = idle(house, name="Fresh")
+    expire()
+    assert fresh.entries.filter(kind="warned_idle").exists()

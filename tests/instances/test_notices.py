@@ -44,9 +44,9 @@ def test_a_notice_is_a_sentence_with_what_somebody_wrote_below(people: Facility)
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_sentence_that_its_facts_fill(people: Facility, kind: Kind) -> None:
-    notices.tell([people.alice], kind, people.machine, who="Sam Example", when="2026-03-04T12:00:00+00:00")
+    notices.tell([people.alice], kind, people.machine, who="Sam Example", when="2026-03-04T12:00:00+00:00", count="12")
     told = Told(Notice.objects.latest("pk"))
-    assert "alice's machine" in told.text
+    assert ("12 machines" if kind == Kind.SWEEP_HELD else "alice's machine") in told.text
     assert told.url.startswith("/")
     assert SENTENCES[kind].icon
 
