@@ -96,6 +96,7 @@ async def test_a_member_with_full_control_sees_and_does(house: House) -> None:
         assert await does(house, viewer)
 
 
+# SEC-04
 async def test_a_guest_sees_and_does_nothing(house: House) -> None:
     async with looking(house, house.gwen) as (viewer, _):
         await watches(house, viewer)
@@ -130,12 +131,14 @@ async def test_a_stranger_does_not_learn_whether_a_machine_exists(house: House) 
     assert not house.desktop.writers
 
 
+# SEC-02
 @pytest.mark.parametrize("which", Which)
 async def test_without_a_session_nobody_comes_in(house: House, which: Which) -> None:
     for headers in ({}, {"Cookie": "visa=nonsense"}, {"Cookie": "visa="}, {"Cookie": "another=thing"}):
         assert (await ending(house, headers, house.path(which)))[0] == 4401
 
 
+# SEC-02
 async def test_an_expired_session_does_not_come_in(house: House) -> None:
     client, headers = await sign_in(house.people.alice)
 
@@ -213,6 +216,7 @@ async def test_the_subprotocol_binary_is_taken_where_it_is_offered(house: House)
             assert viewer.socket.subprotocol == taken
 
 
+# SEC-09
 async def test_no_secret_reaches_the_browser_or_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     client, headers = await sign_in(house.people.alice)
@@ -291,6 +295,7 @@ def within_a_second_of(moment: float) -> bool:
     return asyncio.get_running_loop().time() - moment < A_SECOND
 
 
+# SEC-05
 @pytest.mark.parametrize(("revoke", "code"), REVOCATIONS, ids=[r.__name__ for r, _ in REVOCATIONS])
 async def test_an_open_desktop_ends_at_once(
     house: House, revoke: Callable[[House, Client], None], code: int, monkeypatch: pytest.MonkeyPatch
@@ -449,6 +454,7 @@ async def test_a_change_that_nobody_told_is_found_within_seconds(house: House, m
         assert (await viewer.ended())[0] == 4403
 
 
+# SEC-07
 async def test_a_machine_built_anew_is_another_machine(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(seconds=0.1))
     async with looking(house, house.people.alice) as (viewer, _):

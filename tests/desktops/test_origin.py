@@ -1,4 +1,4 @@
-"""Every socket of the site refuses every page but our own."""
+"""Every socket of the site refuses every page but our own. SEC-01."""
 
 from __future__ import annotations
 
