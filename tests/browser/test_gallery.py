@@ -40,6 +40,10 @@ def picture(page: Page) -> str:
     return drawn
 
 
+def marked(page: Page, x: int, y: int) -> None:
+    wait_until(lambda: pixel(page, x, y) == [0, 0x40, 0xA0], "the mark")
+
+
 def test_watchers_who_come_one_after_the_other_see_the_same(people: Facility, visit: Visit) -> None:
     with xvnc(640, 480) as server:
         people.image.protocols.filter(kind="vnc").update(port=server.port)
@@ -52,8 +56,8 @@ def test_watchers_who_come_one_after_the_other_see_the_same(people: Facility, vi
             expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
             pages.append(page)
             draw(pencil, step)
-            marks = [(605, 25 + 10 * step, page) for page in pages]
-            wait_until(lambda marks=marks: all(pixel(p, x, y) == [0, 0x40, 0xA0] for x, y, p in marks), "the mark")
+            for one in pages:
+                marked(one, 605, 25 + 10 * step)
         wait_until(lambda: len({picture(page) for page in pages}) == 1, "the same picture for all")
         pencil.close()
 
