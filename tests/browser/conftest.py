@@ -19,6 +19,7 @@ from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from desktops.routing import application as sockets
+from desktops.webapps.application import OwnOrigins
 from experiments.models import User
 from tests.browser.screens import Screen
 from tests.people import PASSWORD, Facility, facility
@@ -60,13 +61,13 @@ class Site:
 def site() -> Iterator[Site]:
     """Served by uvicorn in a thread, as production serves it; static files come from where they are written."""
     with override_settings(WHITENOISE_AUTOREFRESH=True, WHITENOISE_USE_FINDERS=True):
-        app = ProtocolTypeRouter({"http": ASGIHandler(), "websocket": sockets})
+        app = OwnOrigins(ProtocolTypeRouter({"http": ASGIHandler(), "websocket": sockets}))
     config = uvicorn.Config(
         app,
         port=0,
         ws="desktops.server:DirectSocket",
         ws_per_message_deflate=False,
-        lifespan="off",
+        lifespan="on",
         log_config=None,
         timeout_graceful_shutdown=1,
     )
@@ -82,7 +83,8 @@ def site() -> Iterator[Site]:
     wait_until(lambda: server.started, "the site")
     port = server.servers[0].sockets[0].getsockname()[1]
     running = Site(f"http://localhost:{port}", loops[0])
-    with override_settings(PUBLIC_URL=running.url, CSRF_TRUSTED_ORIGINS=[running.url]):
+    domain = running.url.removeprefix("http://")
+    with override_settings(PUBLIC_URL=running.url, CSRF_TRUSTED_ORIGINS=[running.url], APPS_DOMAIN=domain):
         yield running
     server.should_exit = True
     thread.join(30)
