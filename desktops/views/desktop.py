@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 
 from desktops import access
 from desktops.models import Policy
+from desktops.webapps import door
 from desktops.words import words
 from experiments.models import User
 
@@ -67,4 +68,5 @@ def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "words": words(),
     }
     context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS, "modules": modules()}
+    context["apps"] = door.apps_for(instance, relation)
     return render(request, "desktops/desktop.html", context)

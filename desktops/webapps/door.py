@@ -48,21 +48,19 @@ class Admission:
     app: App
 
 
-def app_of(instance: Instance, slug: str) -> App | None:
-    """The application of this name, if the machine's image offers it."""
+def apps_for(instance: Instance, relation: Relation) -> list[App]:
+    """What the machine's image offers to somebody with this relation; nothing to who came by a public link."""
     port = instance.plan.image.port(Protocol.JUPYTER)
-    if slug != JUPYTER or port is None:
-        return None
-    return App(JUPYTER, str(Protocol.JUPYTER.label), port, "/lab", instance.jupyter_token)
+    if port is None or relation is Relation.PUBLIC:
+        return []
+    return [App(JUPYTER, str(Protocol.JUPYTER.label), port, "/lab", instance.jupyter_token)]
 
 
 def find(user: User, uuid: UUID, slug: str) -> tuple[Instance, App] | None:
     """The live machine and its application, for those who may know of it."""
     found = access.find(user, uuid)
-    if found is None or found[1] is Relation.PUBLIC:
-        return None
-    app = app_of(found[0], slug)
-    return (found[0], app) if app else None
+    apps = apps_for(*found) if found else []
+    return next(((found[0], app) for app in apps if found and app.slug == slug), None)
 
 
 def admit(session_key: str, address: Address, *, inside: bool = False) -> Admission | Denied:

@@ -28,14 +28,8 @@ HOSTILE = "from IPython.display import HTML; HTML('<script>window.ran = document
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
-        cell = {
-            "cell_type": "code",
-            "source": HOSTILE,
-            "metadata": {},
-            "outputs": [],
-            "execution_count": None,
-            "id": "a",
-        }
+        empty = {"metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
+        cell = {"cell_type": "code", "source": HOSTILE} | empty
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
         (running.root / "hostile.ipynb").write_text(json.dumps(notebook))

@@ -18,6 +18,7 @@ GOOD = {
     "ENCRYPTION_KEYS": ["Zk3nVq7bTt0xWcYp9LsJdGhRm2FaKuEoQi5wNy8r1DB"],
     "PUBLIC_URL": "https://machines.facility.org",
     "ALLOWED_HOSTS": ["machines.facility.org"],
+    "APPS_DOMAIN": "apps.facility.org",
     "VISA_DEPLOYMENT": "b0ff9e2e-5f3c-4e63-9c53-5a51b16a0f7c",
 }
 
@@ -25,7 +26,7 @@ GOOD = {
 def findings(settings: Any, **wrong: Any) -> list[CheckMessage]:
     for name, value in {**GOOD, **wrong}.items():
         setattr(settings, name, value)
-    return [*checks.secrets(), *checks.address(), *checks.deployment()]
+    return [*checks.secrets(), *checks.address(), *checks.apps_domain(), *checks.deployment()]
 
 
 def test_a_sound_installation_is_left_in_peace(settings: Any) -> None:
@@ -45,6 +46,9 @@ def test_a_sound_installation_is_left_in_peace(settings: Any) -> None:
         ("PUBLIC_URL", "http://machines.facility.org", "visa.W010"),
         ("ALLOWED_HOSTS", ["localhost"], "visa.E011"),
         ("ALLOWED_HOSTS", ["*", "machines.facility.org"], "visa.E012"),
+        ("APPS_DOMAIN", "machines.facility.org", "visa.E030"),
+        ("APPS_DOMAIN", "https://apps.facility.org", "visa.E031"),
+        ("APPS_DOMAIN", "*.apps.facility.org", "visa.E031"),
         ("VISA_DEPLOYMENT", "00000000-0000-0000-0000-000000000001", "visa.E020"),
     ],
 )
