@@ -1,5 +1,7 @@
 // The people of a machine: its forms answer in JSON, with a sentence where something cannot be.
 
+import { listen, say } from "./events.js";
+
 const panel = document.getElementById("people");
 const errors = (form) => {
     const parts = [form, form.closest(".drawer > div"), panel];
@@ -88,3 +90,7 @@ panel.addEventListener("change", async ({ target }) => {
     body.set(target.name, target.checked ? "true" : "false");
     if (!(await submit(form, body))) target.checked = !target.checked;
 });
+
+// Who comes and goes at the screen is told to those who joined; the panel says itself what it hears
+const nothing = () => {};
+if (panel.dataset.room) listen(nothing, (there) => there && say({ type: "join", id: panel.dataset.room }), nothing);

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from desktops.models import Invitation, Pass
+from desktops.models import Invitation, Pass, Room
 from experiments.models import User
 from instances.models import Instance, Member, MemberRole
 from tests.browser.conftest import Site, Visit, aside
@@ -82,6 +82,15 @@ def test_the_panel_of_a_member_follows_what_the_owner_does(people: Facility, vis
     page = visit(people.alice, of_machine(people))
     act(page, "Bob Example", "Let only watch")
     expect(bobs.locator("#people > .people")).to_contain_text("View only", timeout=15_000)
+
+
+def test_a_switch_is_turned_and_seen_by_another_tab(people: Facility, visit: Visit) -> None:
+    page, other = visit(people.alice, of_machine(people)), visit(people.alice, of_machine(people))
+    switch = other.get_by_role("switch", name="Members may work while I am away")
+    expect(switch).not_to_be_checked()
+    page.get_by_role("switch", name="Members may work while I am away").click()
+    expect(switch).to_be_checked(timeout=15_000)
+    assert Room.objects.get(instance=people.machine).members_alone
 
 
 def test_the_machine_is_handed_over_after_a_question(people: Facility, visit: Visit) -> None:
