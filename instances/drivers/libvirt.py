@@ -619,7 +619,7 @@ class LibvirtDriver:
             *(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED, libvirt.VIR_ERR_INTERNAL_ERROR),
             *(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG),
         }
-        with _explained("The machine could not be asked for its jobs."):
+        with _explained(_("The machine could not be asked for its jobs.")):
             domain = self._find(uuid)
             if domain is None or not domain.isActive():
                 return ""
