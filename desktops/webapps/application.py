@@ -19,7 +19,7 @@ from desktops.webapps import links, pages, reading, tickets, upstream, visits
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.headers import Malformed, values
 from desktops.webapps.origins import is_apps_host
-from desktops.webapps.upstream import Receive, Send, Traffic, Unanswered
+from desktops.webapps.upstream import Message, Receive, Send, Traffic, Unanswered
 from desktops.webapps.visits import visit_of
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,22 @@ async def _serve(asked: Asked, receive: Receive, send: Send) -> None:
     elif not admission.standing.controls and not reading.may_read(asked.method, asked.path):
         await pages.say(send, 403, ONLY_WATCH)
     else:
-        await visit.during(_exchange(Entered(asked, key, visit, admission), receive, send))
+        await _during(Entered(asked, key, visit, admission), receive, send)
+
+
+async def _during(entered: Entered, receive: Receive, send: Send) -> None:
+    """An answer that is cut off before it began is one that says why."""
+    begun = False
+
+    async def note(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    whole = await entered.visit.during(_exchange(entered, receive, note))
+    if not whole and not begun:
+        now = entered.visit.admission
+        await _why_not(entered.asked, entered.key, now if isinstance(now, Denied) else None, send)
 
 
 async def _exchange(entered: Entered, receive: Receive, send: Send) -> None:

@@ -183,10 +183,12 @@ class Body:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def skip(self) -> None:
-        """A request without a body still has its empty end."""
-        async for _piece in self.pieces():
-            pass
+    async def is_empty(self) -> bool:
+        """Take the empty end that a request without a body still has; False where the browser has left."""
+        try:
+            return not [piece async for piece in self.pieces()]
+        except ConnectionError:
+            return False
 
 
 async def exchange(request: Request, receive: Receive, send: Send, traffic: Traffic) -> None:
@@ -194,8 +196,8 @@ async def exchange(request: Request, receive: Receive, send: Send, traffic: Traf
     breaks off is left unfinished, so that nobody takes a part of a file for all of it.
     """
     body = Body(receive, traffic)
-    if not request.framing.body:
-        await body.skip()
+    if not request.framing.body and not await body.is_empty():
+        return
     answer = asyncio.create_task(_answer(request, body, send, traffic))
     leaving = asyncio.create_task(body.left())
     try:
@@ -229,6 +231,9 @@ async def _pass_down(response: ClientResponse, request: Request, send: Send, tra
     if response.status < 200:
         raise Unanswered(f"status {response.status}")
     headers = downward(response.raw_headers, request.confines)
+    if response.status in {204, 304}:
+        # It may name a length that it does not have, which uvicorn would wait for.
+        headers = [header for header in headers if header[0] != b"content-length"]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     pieces: AsyncIterator[bytes] = response.content.iter_any()
     if request.secret and response.content_type == "text/html":

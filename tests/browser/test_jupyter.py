@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -28,7 +29,7 @@ HOSTILE = "from IPython.display import HTML; HTML('<script>window.ran = document
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
-        empty = {"metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
+        empty: dict[str, Any] = {"metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
         cell = {"cell_type": "code", "source": HOSTILE} | empty
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}

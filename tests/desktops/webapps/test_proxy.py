@@ -125,6 +125,35 @@ async def test_status_and_headers_pass_and_redirects_are_the_browsers(grounds: G
         assert answer.headers.getall("X-Own") == ["1", "2"]
 
 
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_a_body_may_name_a_length(grounds: Grounds, status: int) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f'HTTP/1.1 {status} X\r\nContent-Length: 5\r\nETag: "1"\r\n\r\n'.encode())
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    await in_database(put_behind, grounds.people.machine, server.sockets[0].getsockname()[1])
+    async with grounds.browsing(grounds.people.alice) as browser, browser.get("/") as got:
+        assert (got.status, got.headers["ETag"], await got.read()) == (status, '"1"', b"")
+    server.close()
+
+
+async def test_who_is_cut_off_while_they_wait_is_told(grounds: Grounds) -> None:
+    asked = asyncio.Event()
+
+    async def never(request: Any) -> web.StreamResponse:
+        asked.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with behind(grounds, never) as browser:
+        waiting = asyncio.ensure_future(browser.get("/api").__aenter__())
+        await asked.wait()
+        await in_database(browser.client.logout)
+        async with asyncio.timeout(10):
+            assert (await waiting).status == 401
+
+
 @pytest.mark.parametrize("path", ["/a%2Fb/%2e%2e/c", "//a//b", "/a;b=c?d=%20&e=+&&", "/%C3%A9", "/a/../b", "/?"])
 async def test_a_path_arrives_letter_for_letter(grounds: Grounds, path: str) -> None:
     async def say(request: Any) -> web.StreamResponse:
