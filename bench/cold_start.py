@@ -121,7 +121,9 @@ def _through_us(person: Person) -> float:
     moves = person.get(f"instances/{made}/history/")["results"]
     active = next(move["at"] for move in moves if move["to"] == "active")
     person.delete(f"instances/{made}/")
-    wait_until(lambda: person.get(f"instances/{made}/")["state"] == "deleted", "DELETED", PATIENCE, every=1.0)
+    wait_until(
+        lambda: person.get(f"instances/{made}/")["state"] in {"binned", "deleted"}, "DELETED", PATIENCE, every=1.0
+    )
     return datetime.fromisoformat(active).timestamp() - begun
 
 

@@ -19,16 +19,19 @@ from rest_framework.response import Response
 
 from experiments.access import experiments_for
 from experiments.models import Experiment, User
-from instances import actions, sight
+from instances import actions, life, sight
 from instances.models import Flavour, Image, Instance, Member, Plan, Thumbnail, Transition
 from instances.models.catalogue import PlanQuerySet, plans_for
 from instances.models.instance import InstanceQuerySet
 from instances.serializers import (
     MAX_EXPERIMENTS,
+    AwakeSerializer,
     FlavourSerializer,
     ImageSerializer,
     InstanceNameSerializer,
     InstanceSerializer,
+    LastMomentSerializer,
+    MoreTimeSerializer,
     PlanSerializer,
     TransitionSerializer,
     WishSerializer,
@@ -103,7 +106,7 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         user = _user(self.request)
         mine = Prefetch("members", Member.objects.filter(user=user), to_attr="my_membership")
         machines = Instance.objects.visible_to(user).with_details()
-        return machines.prefetch_related(mine, "plan__image__protocols", "experiments__cycle")
+        return machines.prefetch_related(mine, "plan__image__protocols", "experiments__cycle", "owner__role_grants")
 
     @extend_schema(request=WishSerializer, responses={201: InstanceSerializer, 400: BAD, 409: CONFLICT})
     def create(self, request: Request) -> Response:
@@ -131,7 +134,7 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
 
     @extend_schema(responses=CHANGE)
     def destroy(self, request: Request, **kwargs: Any) -> Response:
-        """Delete the machine and its disk for good. Asking again is harmless."""
+        """Put the machine into the recycle bin, where its disk is kept for a while. Asking again is harmless."""
         return self._ask(actions.delete)
 
     @extend_schema(request=None, responses=CHANGE)
@@ -151,6 +154,45 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     def reboot(self, request: Request, **kwargs: Any) -> Response:
         """Restart. What was not saved in it is lost."""
         return self._ask(actions.reboot)
+
+    @extend_schema(request=None, responses=CHANGE)
+    @action(detail=True, methods=["post"])
+    def hibernate(self, request: Request, **kwargs: Any) -> Response:
+        """Put to sleep: programs wait as they are until `start`. Asking again is harmless."""
+        return self._ask(actions.hibernate)
+
+    @extend_schema(request=None, responses=CHANGE)
+    @action(detail=True, methods=["post"], url_path="bring-back")
+    def bring_back(self, request: Request, **kwargs: Any) -> Response:
+        """Out of the recycle bin: stopped, with its disk as it was."""
+        return self._ask(life.bring_back)
+
+    @extend_schema(request=None, responses=CHANGE)
+    @action(detail=True, methods=["post"], url_path="delete-for-good")
+    def delete_for_good(self, request: Request, **kwargs: Any) -> Response:
+        """Empty the recycle bin of this machine: its disk is lost."""
+        return self._ask(life.delete_for_good)
+
+    @extend_schema(request=AwakeSerializer, responses=CHANGE | {400: BAD})
+    @action(detail=True, methods=["post"], url_path="keep-awake")
+    def keep_awake(self, request: Request, **kwargs: Any) -> Response:
+        """Do not let it fall asleep for so many days, though nothing shows its work."""
+        days = self._asked(AwakeSerializer)["days"]
+        return self._ask(lambda instance, by: life.keep_awake(instance, by, days))
+
+    @extend_schema(request=LastMomentSerializer, responses=CHANGE | {400: BAD})
+    @action(detail=True, methods=["post"], url_path="set-end")
+    def set_end(self, request: Request, **kwargs: Any) -> Response:
+        """Give it an earlier end than `may_end_at`, or its full time again."""
+        end = self._asked(LastMomentSerializer)["end"]
+        return self._ask(lambda instance, by: life.set_end(instance, by, end))
+
+    @extend_schema(request=MoreTimeSerializer, responses=CHANGE | {400: BAD})
+    @action(detail=True, methods=["post"], url_path="ask-for-time")
+    def ask_for_time(self, request: Request, **kwargs: Any) -> Response:
+        """Ask staff for more time than `may_end_at`."""
+        reason = self._asked(MoreTimeSerializer)["reason"]
+        return self._ask(lambda instance, by: life.ask_for_time(instance, by, reason))
 
     @extend_schema(request=None, responses=CHANGE)
     @action(detail=True, methods=["post"])
@@ -186,7 +228,12 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         seen = Instance.objects.visible_to(_user(self.request))
         return get_object_or_404(seen, uuid=self.kwargs["uuid"])
 
-    def _ask(self, ask: Callable[[Instance, User], None]) -> Response:
+    def _asked(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        asked = serializer(data=self.request.data)
+        asked.is_valid(raise_exception=True)
+        return cast("dict[str, Any]", asked.validated_data)
+
+    def _ask(self, ask: Callable[[Instance, User], object]) -> Response:
         instance = self.get_object()
         try:
             ask(instance, _user(self.request))

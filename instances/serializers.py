@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import uuid4
 
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
@@ -16,8 +17,10 @@ from rest_framework import serializers
 from experiments.access import experiments_for
 from experiments.models import Experiment, User
 from experiments.serializers import ExperimentSerializer, PersonSerializer
+from instances import evidence
 from instances.actions import Wish
 from instances.cards import said, steps_of
+from instances.expiry import Rulebook
 from instances.forms import DEFAULT_SCREEN, printable, suggested_name
 from instances.keyboards import KEYBOARDS
 from instances.models import Flavour, Image, Instance, Member, MemberRole, Plan, Transition
@@ -82,6 +85,7 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
     experiments = ExperimentSerializer(many=True, read_only=True)
     problem = serializers.SerializerMethodField()
     steps = serializers.SerializerMethodField()
+    use = serializers.SerializerMethodField(help_text=_("Why it is kept, or what becomes of it and when, in words."))
 
     class Meta:
         model = Instance
@@ -89,7 +93,8 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
             *("uuid", "name", "comments", "state", "state_since", "problem", "ready", "jupyter_ready", "steps"),
             *("owner", "role", "experiments", "image", "flavour", "vcpus", "memory_mib", "disk_gib"),
             *("screen_width", "screen_height", "keyboard"),
-            *("created_at", "last_used_at", "expires_at", "deleted_at"),
+            *("created_at", "last_used_at", "worked_at", "awake_until", "use"),
+            *("expires_at", "may_end_at", "pinned", "deleted_at", "bin_until"),
         ]
         read_only_fields = fields
 
@@ -105,6 +110,12 @@ class InstanceSerializer(serializers.ModelSerializer[Instance]):
         mine = cast("list[Member]", getattr(instance, "my_membership", []))
         return mine[0].role if mine else None
 
+    def get_use(self, instance: Instance) -> str:
+        """Reads the rules once for all machines of an answer."""
+        context, now = cast("dict[str, Any]", self.context), timezone.now()
+        book = context.get("rulebook") or context.setdefault("rulebook", Rulebook.current())
+        return evidence.sentence(book.judge(instance, now), book.facts(instance), now)
+
     @extend_schema_field(StepSerializer(many=True))
     def get_steps(self, instance: Instance) -> list[dict[str, Any]]:
         lines = steps_of(instance)
@@ -118,6 +129,18 @@ class InstanceNameSerializer(serializers.Serializer[Instance]):
 
     name = serializers.CharField(max_length=60, validators=[printable], required=False)
     comments = serializers.CharField(max_length=2500, allow_blank=True, required=False)
+
+
+class AwakeSerializer(serializers.Serializer[Any]):
+    days = serializers.IntegerField(min_value=0, help_text=_("From now on; 0: no longer."))
+
+
+class LastMomentSerializer(serializers.Serializer[Any]):
+    end = serializers.DateTimeField()
+
+
+class MoreTimeSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=2000, help_text=_("What you need the time for."))
 
 
 class WishSerializer(serializers.Serializer[Wish]):
