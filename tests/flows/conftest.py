@@ -80,6 +80,6 @@ def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
     uuid = page.url.rstrip("/").rsplit("/", 1)[1]
     steps = page.locator("main").inner_text().splitlines()
     page.wait_for_url("**/desktop/", timeout=MACHINE_PATIENCE * 1000)
-    expect(page.locator("canvas")).to_have_count(1)
+    expect(page.locator("#screen canvas")).to_have_count(1)
     yield Desk(uuid, page, steps)
     context.close()

@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import os
 import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image, ImageChops
-from playwright.sync_api import Browser, Page, expect
+from PIL import Image
+from playwright.sync_api import Browser, expect
 
 from tests.flows.conftest import Desk, signed_in
 from tests.flows.installation import MACHINE_PATIENCE, Installation, Person, virsh, volumes
+from tests.flows.machine import at_work, changes, colours, inside, open_terminal, picture
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.qemu, pytest.mark.browser]
 
 PICTURES = Path(os.environ.get("VISA_PICTURES", "/nowhere"))
-
-
-def picture(page: Page) -> Image.Image:
-    """What the page's canvas, the machine's screen, shows now."""
-    data = page.locator("canvas").evaluate("canvas => canvas.toDataURL('image/png').split(',')[1]")
-    return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
-
-
-def colours(page: Page) -> int:
-    """How many different colours the screen shows; none before the first picture came."""
-    if not page.locator("canvas").evaluate("canvas => canvas.width * canvas.height"):
-        return 0
-    return len(picture(page).getcolors(1 << 24) or [])
-
-
-def changes(page: Page, act: Callable[[], object], at_least: int = 500) -> bool:
-    """Whether `act` changes that many pixels of the machine's screen within half a minute."""
-    before = picture(page)
-
-    def changed() -> bool:
-        now = picture(page)
-        return now.size != before.size or _differing(before, now) >= at_least
-
-    act()
-    try:
-        wait_until(changed, "a change on the screen")
-    except TimeoutError:
-        return False
-    return True
-
-
-def _differing(one: Image.Image, other: Image.Image) -> int:
-    return sum(count for count, grey in ImageChops.difference(one, other).convert("L").getcolors(256) or [] if grey)
 
 
 def test_the_steps_were_shown_while_the_machine_was_made(desk: Desk) -> None:
@@ -69,22 +32,9 @@ def test_the_canvas_shows_the_desktop_in_the_size_that_was_chosen(desk: Desk) ->
     assert picture(desk.page).size == (1280, 800)
 
 
-def at_rest(page: Page) -> bool:
-    """Whether nothing is drawn any more: no change for two seconds but that of a clock."""
-    before = picture(page)
-    page.wait_for_timeout(2000)
-    return _differing(before, picture(page)) < 100
-
-
-def at_work(desk: Desk) -> None:
-    """Wait for a whole desktop; else the panel, drawn late, would pass for what a click did."""
-    wait_until(lambda: inside(desk.uuid, "pgrep -x tint2"), "the panel", MACHINE_PATIENCE, every=1)
-    wait_until(lambda: at_rest(desk.page), "a desktop at rest", MACHINE_PATIENCE)
-
-
 def test_a_right_click_opens_the_menu_and_escape_closes_it(desk: Desk) -> None:
     at_work(desk)
-    canvas = desk.page.locator("canvas")
+    canvas = desk.page.locator("#screen canvas")
     assert changes(desk.page, lambda: canvas.click(button="right", position={"x": 640, "y": 420}))
     if PICTURES.is_dir():
         desk.page.screenshot(path=PICTURES / "desktop.png")
@@ -103,41 +53,13 @@ def test_clicks_reach_the_machine_where_they_were_made(desk: Desk) -> None:
     desk.page.keyboard.type("stty -icanon -echo; printf '\\033[?1000h'; touch ~/listens; head -c 24 > ~/clicks\n")
     wait_until(lambda: inside(desk.uuid, "ls ~alice/listens"), "a program that listens for clicks", 60)
     for x, y in ((560, 380), (740, 450)):
-        desk.page.locator("canvas").click(position={"x": x, "y": y})
+        desk.page.locator("#screen canvas").click(position={"x": x, "y": y})
     wait_until(lambda: len(inside(desk.uuid, "cat ~alice/clicks")) == 24, "two clicks as a file", 60)
     reports = inside(desk.uuid, "cat ~alice/clicks").split("\033[M")[1:]
     assert [report[0] for report in reports] == [" ", "#", " ", "#"]  # left button down, and up again
     (left, upper), (right, lower) = ((ord(report[1]), ord(report[2])) for report in reports[::2])
     assert left < right
     assert upper < lower
-
-
-def open_terminal(desk: Desk) -> None:
-    at_work(desk)
-    assert changes(desk.page, lambda: desk.page.keyboard.press("Control+Alt+t"), at_least=20_000)
-    wait_until(lambda: inside(desk.uuid, "pgrep -u alice -x bash"), "a shell in a terminal", 60)
-    wait_until(lambda: at_rest(desk.page), "a terminal at rest", 60)
-
-
-def inside(uuid: str, command: str) -> str:
-    """What a shell command prints inside the machine, by way of the guest agent; nothing while it does not answer."""
-
-    def ask(execute: str, **arguments: object) -> Any:
-        question = json.dumps({"execute": execute, "arguments": arguments})
-        return json.loads(virsh("qemu-agent-command", f"visa-{uuid}", question)[0])["return"]
-
-    try:
-        pid = ask("guest-exec", path="/bin/sh", arg=["-c", command], **{"capture-output": True})["pid"]
-        answer: dict[str, Any] = {}
-
-        def ended() -> bool:
-            answer.update(ask("guest-exec-status", pid=pid))  # the agent tells the outcome once and forgets it
-            return bool(answer["exited"])
-
-        wait_until(ended, command)
-        return base64.b64decode(answer.get("out-data", "")).decode()
-    except subprocess.CalledProcessError:
-        return ""
 
 
 def test_the_machine_is_alices_own(desk: Desk) -> None:

@@ -1,0 +1,185 @@
+"""Three people in three browsers before one real machine: its owner, a guest who may only watch, and support."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.flows.conftest import Desk, signed_in
+from tests.flows.installation import Installation
+from tests.flows.machine import at_work, changes, colours, differing, inside, open_terminal, picture
+from tests.servers import wait_until
+
+pytestmark = [pytest.mark.qemu, pytest.mark.browser]
+
+PICTURES = Path(os.environ.get("VISA_PICTURES", "/nowhere"))
+SOON = 20_000
+GRACE = 3
+
+
+@dataclass
+class Three:
+    """The pages of Alice, Bob and Sam; Alice has her desktop open."""
+
+    alice: Page
+    bob: Page
+    sam: Page
+    uuid: str
+
+    def shot(self, name: str) -> None:
+        """Pictures for the eye, where somebody wants to look."""
+        if PICTURES.is_dir():
+            for who in ("alice", "bob", "sam"):
+                getattr(self, who).screenshot(path=PICTURES / f"{name}-{who}.png")
+
+
+@pytest.fixture(scope="module")
+def three(visa: Installation, chromium: Browser, desk: Desk) -> Iterator[Three]:
+    visa.manage(
+        "shell",
+        "-c",
+        "from desktops.models import Policy; p = Policy.current(); "
+        f"p.grace_seconds = {GRACE}; p.unattended_support = False; p.save()",
+    )
+    contexts = [signed_in(chromium, visa, name) for name in ("bob", "sam")]
+    bob, sam = (context.new_page() for context in contexts)
+    yield Three(desk.page, bob, sam, desk.uuid)
+    for context in contexts:
+        context.close()
+
+
+def panel(page: Page, tab: str) -> Locator:
+    """The drawer, at this tab."""
+    if page.locator(f"#panel-{tab}").is_hidden():
+        page.locator(f"#open-{tab}").dispatch_event("click")
+    return page.locator(f"#panel-{tab}")
+
+
+def desktop(visa: Installation, three: Three) -> str:
+    return f"{visa.url}/machines/{three.uuid}/desktop/"
+
+
+def opened(page: Page) -> None:
+    expect(page.locator("#veil")).to_be_hidden(timeout=SOON)
+    wait_until(lambda: colours(page) > 30, "the desktop's picture")
+
+
+def type_at_screen(page: Page, text: str) -> None:
+    page.locator("#screen canvas").click(position={"x": 640, "y": 500})
+    page.keyboard.type(text)
+
+
+def written(three: Three, name: str) -> bool:
+    """Whether what somebody typed made that file in Alice's home."""
+    return bool(inside(three.uuid, f"ls ~alice/{name}"))
+
+
+def test_alice_adds_bob_as_a_guest(visa: Installation, three: Three, desk: Desk) -> None:
+    at_work(desk)
+    page = three.alice.context.new_page()
+    page.goto(f"{visa.url}/machines/{three.uuid}/")
+    add_guest(page, "Bob")
+    page.close()
+
+
+def test_a_guest_sees_the_desktop_and_what_they_type_changes_no_pixel(
+    visa: Installation, three: Three, desk: Desk
+) -> None:
+    open_terminal(desk)
+    three.bob.goto(desktop(visa, three))
+    opened(three.bob)
+    expect(three.bob.locator("#banner")).to_contain_text("You are watching.")
+    before = picture(three.bob)
+    assert before.size == picture(three.alice).size
+    type_at_screen(three.bob, "touch ~/by-bob\n")
+    type_at_screen(three.alice, "touch ~/by-alice\n")
+    wait_until(lambda: written(three, "by-alice"), "Alice's file", 60)
+    assert not written(three, "by-bob")
+    wait_until(lambda: differing(before, picture(three.bob)) > 0, "Alice's typing on Bob's screen")
+    calm = picture(three.bob)
+    three.bob.keyboard.type("zzzzzzzz")
+    three.bob.wait_for_timeout(3000)  # nothing is awaited but that nothing comes
+    assert differing(calm, picture(three.bob)) < 300  # a cursor that blinks, a clock that goes on
+    three.shot("watching")
+
+
+def test_support_asks_and_is_let_in(visa: Installation, three: Three) -> None:
+    three.sam.goto(desktop(visa, three))
+    expect(three.sam.locator("#veil")).to_be_visible()
+    three.sam.get_by_label("Why do you want to join?").fill("The detector image looks wrong.")
+    three.sam.get_by_role("button", name="Ask to join").click()
+    card = three.alice.locator("#asks > li")
+    expect(card).to_contain_text("asks to join", timeout=SOON)
+    expect(card).to_contain_text("The detector image looks wrong.")
+    three.shot("asking")
+    card.get_by_role("button", name="Let in with control").click()
+    opened(three.sam)
+    expect(panel(three.alice, "people").locator(".here > li")).to_have_count(3)
+    type_at_screen(three.sam, "touch ~/by-sam\n")
+    wait_until(lambda: written(three, "by-sam"), "Sam's file", 60)
+    three.shot("together")
+
+
+def test_the_baton_goes_to_who_asks_and_comes_back(three: Three) -> None:
+    panel(three.alice, "people").get_by_text("One at a time").click()
+    expect(three.sam.locator("#banner")).to_contain_text("You are watching.")
+    type_at_screen(three.sam, "touch ~/without\n")
+    three.sam.locator("#banner").get_by_role("button", name="Ask for control").click()
+    three.alice.locator("#asks > li").get_by_role("button", name="Give control").click()
+    expect(three.sam.get_by_role("button", name="Pass control back").first).to_be_visible()
+    type_at_screen(three.sam, "touch ~/with\n")
+    wait_until(lambda: written(three, "with"), "the file of who has control", 60)
+    assert not written(three, "without")
+    three.shot("baton")
+    three.sam.get_by_role("button", name="Pass control back").first.click()
+    type_at_screen(three.alice, "touch ~/again\n")
+    wait_until(lambda: written(three, "again"), "the owner's file", 60)
+    panel(three.alice, "people").get_by_text("Everybody at once").click()
+    expect(three.sam.locator("#banner > *")).to_have_count(0)
+
+
+def test_one_press_freezes_everybody_but_the_owner(three: Three) -> None:
+    three.alice.get_by_role("button", name="Freeze everyone").click()
+    expect(three.sam.locator("#banner")).to_contain_text("has frozen the desktop")
+    type_at_screen(three.sam, "touch ~/frozen\n")
+    type_at_screen(three.alice, "touch ~/owner-goes-on\n")
+    wait_until(lambda: written(three, "owner-goes-on"), "the owner's file", 60)
+    assert not written(three, "frozen")
+    three.shot("frozen")
+    three.alice.locator("#banner").get_by_role("button", name="Let everyone go on").click()
+    expect(three.sam.locator("#banner > *")).to_have_count(0)
+
+
+def test_all_talk_beside_the_desktop(three: Three) -> None:
+    pages = {"alice": three.alice, "bob": three.bob, "sam": three.sam}
+    for name, page in pages.items():
+        box = panel(page, "chat").get_by_label("Write to everybody here")
+        box.fill(f"{name} was here")
+        box.press("Enter")
+    for page in pages.values():
+        for name in pages:
+            expect(page.locator("#panel-chat")).to_contain_text(f"{name} was here", timeout=SOON)
+    three.shot("chat")
+
+
+def test_who_is_shown_out_is_out_within_a_second(three: Three) -> None:
+    entry = panel(three.alice, "people").locator(".here > li").filter(has_text="Sam")
+    entry.locator("summary").click()
+    three.alice.get_by_role("button", name="Close their screen").click()
+    expect(three.sam.locator("#veil")).to_contain_text("The owner closed your screen.", timeout=1000)
+    expect(panel(three.alice, "people").locator(".here > li")).to_have_count(2)
+
+
+def test_the_guest_waits_while_the_owner_is_away_and_comes_in_by_itself(visa: Installation, three: Three) -> None:
+    three.alice.goto(visa.url)
+    expect(three.bob.locator("#veil")).to_contain_text("The owner is away.", timeout=SOON)
+    three.shot("away")
+    three.alice.goto(desktop(visa, three))
+    opened(three.alice)
+    opened(three.bob)
+    assert changes(three.alice, lambda: type_at_screen(three.alice, "clear\n"))
