@@ -83,7 +83,11 @@ def test_alice_adds_bob_as_a_guest(visa: Installation, three: Three, desk: Desk)
     at_work(desk)
     page = three.alice.context.new_page()
     page.goto(f"{visa.url}/machines/{three.uuid}/")
-    add_guest(page, "Bob")
+    page.locator("#people summary", has_text="Add people").click()
+    page.locator("#people-add").get_by_text("View only").click()
+    page.get_by_role("searchbox", name="Search people").press_sequentially("bob")
+    page.get_by_role("button", name="Add Bob").click()
+    expect(page.locator("#people > .people")).to_contain_text("View only")
     page.close()
 
 
