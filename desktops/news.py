@@ -78,6 +78,9 @@ def _right_changed(sender: object, instance: RoleGrant | Member, **rest: object)
     _look_again_after_commit(instance.user_id)
     if isinstance(instance, Member):
         tell_room(instance.instance)
+        machine = instance.instance
+        event: Event = {"type": "instance", "id": str(machine.uuid), "state": str(machine.state), "what": "members"}
+        tell_people({instance.user_id}, event)
 
 
 def _came_or_went(sender: object, connection: Connection, **rest: object) -> None:

@@ -55,6 +55,11 @@ document.addEventListener("visa:say", (event) => {
     setTimeout(() => (connection.hidden = true), 6000);
 });
 
+// A machine that one may no longer see leaves the page.
+document.addEventListener("htmx:responseError", ({ detail }) => {
+    if (detail.xhr.status === 404 && detail.target.closest("[data-machine]")) location.reload();
+});
+
 // Screen readers hear a state that changed; a list that became empty invites again.
 document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.target.dataset.before = event.detail.target.dataset.said ?? "";

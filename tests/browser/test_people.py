@@ -187,3 +187,13 @@ def test_a_public_link_lets_charlie_watch_until_it_is_withdrawn(people: Facility
     wait_until(lambda: Invitation.objects.filter(revoked_at=None).count() == 0, "the withdrawal")
     theirs.reload()
     expect(theirs.get_by_role("heading", level=1)).to_have_text("There is nothing at this address")
+
+
+def test_a_machine_comes_to_the_list_of_who_is_added_and_leaves_it_with_them(people: Facility, visit: Visit) -> None:
+    home = visit(people.charlie, "/")
+    expect(home.get_by_role("article")).to_have_count(0)
+    aside(Member.objects.create, instance=people.machine, user=people.charlie, role=MemberRole.GUEST)
+    expect(home.get_by_role("article")).to_have_count(1)
+    member = aside(Member.objects.get, instance=people.machine, user=people.charlie)
+    aside(member.delete)
+    expect(home.get_by_role("article")).to_have_count(0)
