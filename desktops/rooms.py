@@ -136,8 +136,11 @@ def people_at(instance: Instance, room: Room) -> list[dict[str, Any]]:
 
 
 def _person(user: User, standing: access.Standing | Denied) -> dict[str, Any]:
-    rights = {} if isinstance(standing, Denied) else {"relation": standing.relation, "control": standing.controls}
-    return _who(user) | {"relation": Relation.GUEST, "control": False} | rights
+    facts = _who(user) | {"relation": Relation.GUEST, "control": False, "until": None}
+    if isinstance(standing, Denied):
+        return facts
+    until = standing.until.isoformat() if standing.until else None
+    return facts | {"relation": standing.relation, "control": standing.controls, "until": until}
 
 
 def _who(user: User) -> dict[str, Any]:

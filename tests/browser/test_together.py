@@ -124,6 +124,8 @@ def test_a_pointer_carries_its_name_to_the_others(both: tuple[Page, Page]) -> No
         return abs(tip["x"] - seen["x"] - seen["width"] / 4) < 2 and abs(tip["y"] - seen["y"] - seen["height"] / 2) < 2
 
     wait_until(there, "the pointer at the same place of the smaller picture")
+    alice.locator("#tab-chat").hover()
+    expect(pointer).to_have_count(0)
     expect(alice.locator(".pointer")).to_have_count(0)
 
 

@@ -130,7 +130,7 @@ def test_support_asks_and_is_let_in(visa: Installation, three: Three) -> None:
 
 
 def test_the_baton_goes_to_who_asks_and_comes_back(three: Three) -> None:
-    panel(three.alice, "people").get_by_text("One at a time").click()
+    panel(three.alice, "people").get_by_role("radio", name="One at a time").check(force=True)
     expect(three.sam.locator("#banner")).to_contain_text("You are watching.")
     type_at_screen(three.sam, "touch ~/without\n")
     three.sam.locator("#banner").get_by_role("button", name="Ask for control").click()
@@ -143,7 +143,7 @@ def test_the_baton_goes_to_who_asks_and_comes_back(three: Three) -> None:
     three.sam.get_by_role("button", name="Pass control back").first.click()
     type_at_screen(three.alice, "touch ~/again\n")
     wait_until(lambda: written(three, "again"), "the owner's file", 60)
-    panel(three.alice, "people").get_by_text("Everybody at once").click()
+    panel(three.alice, "people").get_by_role("radio", name="Everyone at once").check(force=True)
     expect(three.sam.locator("#banner > *")).to_have_count(0)
 
 

@@ -42,8 +42,19 @@ export const dayOf = (when) => new Intl.DateTimeFormat(language, { weekday: "lon
 /** 83 seconds are 1:23. */
 export const countdown = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-/** Each person's own of the eight colours of room.css, by their identifier: the same on everybody's screen. */
-export const colourOf = (id) => [...id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 9973, 7) % 8;
+const COLOURS = 8;
+const hues = new Map();
+
+/** A person's own of the eight colours of room.css: by their id, and where somebody has that one already, the next free. */
+export function colourOf(id) {
+    if (!hues.has(id)) {
+        let hue = [...id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 9973, 7) % COLOURS;
+        const taken = new Set(hues.values());
+        while (taken.has(hue) && taken.size < COLOURS) hue = (hue + 1) % COLOURS;
+        hues.set(id, hue);
+    }
+    return hues.get(id);
+}
 
 export const initials = (name) =>
     name.split(/\s+/).filter(Boolean).map((part) => [...part][0]).filter((_, at, all) => at === 0 || at === all.length - 1).join("").toUpperCase();

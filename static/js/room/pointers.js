@@ -47,7 +47,7 @@ export class Pointers {
     show({ type, who, x, y }, patience = GONE) {
         const one = this.shown.get(who.id) ?? this.#make(who);
         clearTimeout(one.timer);
-        if (x === undefined) return this.#remove(who.id);
+        if (typeof x !== "number") return this.#remove(who.id);
         Object.assign(one, { x, y });
         one.mark.classList.toggle("laser", type === "laser");
         one.mark.classList.remove("still");
