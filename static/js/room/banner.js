@@ -11,7 +11,7 @@ export class Banner {
 
     #draw() {
         if (!this.room.facts.mode) return arrange(this.root, []);
-        const said = [this.#frozen() ?? this.#watching(), this.#support(), this.#help()].filter(Boolean);
+        const said = [this.#frozen() ?? this.#control(), this.#support(), this.#help()].filter(Boolean);
         const now = JSON.stringify([said.map((one) => one.textContent), this.room.facts.holder]);
         if (now === this.drawn) return;
         this.drawn = now;
@@ -33,13 +33,15 @@ export class Banner {
         return this.#pill("cold", "snowflake", this.words.youFroze, this.#act(this.words.thaw, "room/control/", { act: "thaw" }));
     }
 
-    #watching() {
+    /** Who has control, unless everybody may have it. */
+    #control() {
         const { facts, me, owns, people } = this.room;
-        if (this.room.controls) return null;
+        const mine = this.room.controls;
+        if (mine && (owns || facts.mode === "free")) return null;
         const asks = people.find((one) => one.id === me.id)?.asks;
         const offers = this.control.offers().filter((one) => !owns || facts.holder !== me.id).slice(0, 1);
         offers.forEach((one) => one.classList.add("small-button"));
-        return this.#pill("calm", "eye", asks ? this.words.youAsked : this.control.sentence, ...offers);
+        return this.#pill("calm", mine ? "mouse-pointer" : "eye", asks ? this.words.youAsked : this.control.sentence, ...offers);
     }
 
     #support() {
