@@ -50,6 +50,7 @@ def _people() -> dict[str, str]:
     return {
         "people": _("People"),
         "hereNow": _("Here now: %s"),
+        "outside": _("Who is here is shown as soon as you are in."),
         "nameYou": _("%s (you)"),
         "owner": _("owner"),
         "user": _("full control"),

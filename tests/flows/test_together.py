@@ -175,13 +175,15 @@ def test_who_is_shown_out_is_told_by_whom(three: Three) -> None:
     entry = panel(three.alice, "people").locator(".here > li").filter(has_text="Sam")
     entry.locator("summary").click()
     three.alice.get_by_role("button", name="Close their screen").click()
-    expect(three.sam.locator("#veil")).to_contain_text("The owner closed your screen.", timeout=SOON)
+    expect(three.sam.locator("#veil")).to_contain_text("Your time on this desktop is over.", timeout=SOON)
+    expect(three.sam.locator("#panel-people")).not_to_contain_text("Here now")
     expect(panel(three.alice, "people").locator(".here > li")).to_have_count(2)
 
 
 def test_the_guest_waits_while_the_owner_is_away_and_comes_in_by_itself(visa: Installation, three: Three) -> None:
     three.alice.goto(visa.url)
     expect(three.bob.locator("#veil")).to_contain_text("The owner is away.", timeout=SOON)
+    expect(three.bob.locator("#panel-people")).to_contain_text("Who is here is shown as soon as you are in.")
     three.shot("away")
     three.alice.goto(desktop(visa, three))
     opened(three.alice)

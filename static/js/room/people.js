@@ -18,7 +18,8 @@ export class People {
         Object.assign(this, { room, words: room.words, rows: new Map(), lines: new Map() });
         this.title = make("h3", { class: "side-title" });
         this.list = make("ul", { class: "here" });
-        root.append(make("section", { "aria-label": room.words.people }, this.title, this.list));
+        this.outside = make("p", { class: "muted" }, room.words.outside);
+        root.append(make("section", { "aria-label": room.words.people }, this.title, this.list, this.outside));
         room.addEventListener("change", () => this.#draw());
         room.addEventListener("quality", ({ detail }) => this.measured(detail.who.id, detail.ms));
         document.addEventListener("click", (event) => this.#closeMenus(event.target.closest("details")));
@@ -37,6 +38,7 @@ export class People {
         const first = (one) => one.id !== me.id;
         const here = [...people].sort((a, b) => first(a) - first(b));
         this.title.textContent = fill(this.words.hereNow, here.length);
+        this.title.hidden = !(this.outside.hidden = Boolean(this.room.facts.mode));
         const gone = new Set(this.rows.keys());
         here.forEach((one) => gone.delete(one.id));
         gone.forEach((id) => this.rows.delete(id));
@@ -121,7 +123,8 @@ export class Control {
         this.freeze = button("freeze", "snowflake", "", () => this.#act(room.facts.frozen ? "thaw" : "freeze"));
         this.said = make("p", { class: "small muted" });
         this.acts = make("div", { class: "row" });
-        root.append(make("section", { class: "control", "aria-label": room.words.control }, this.modes, this.said, this.acts, this.freeze));
+        this.whole = make("section", { class: "control", "aria-label": room.words.control }, this.modes, this.said, this.acts, this.freeze);
+        root.append(this.whole);
         room.addEventListener("change", () => this.#draw());
     }
 
@@ -137,6 +140,7 @@ export class Control {
 
     #draw() {
         const { owns, facts } = this.room;
+        this.whole.hidden = !facts.mode; // of a room in which one is not, nothing more is known
         if (!facts.mode) return;
         this.modes.hidden = this.freeze.hidden = !owns;
         for (const input of this.modes.querySelectorAll("input")) input.checked = input.value === facts.mode;
