@@ -238,6 +238,8 @@ def test_who_waits_for_the_owner_comes_in_by_themselves_and_asks_nothing_meanwhi
 ) -> None:
     bob = visit(people.bob, desktop(people))
     expect(bob.locator("#veil")).to_contain_text("The owner is away.")
+    expect(opened(bob, "people")).to_contain_text("Who is here is shown as soon as you are in.")
+    expect(bob.locator("#panel-people").get_by_text("Here now")).to_be_hidden()  # the events socket is there
     asked: list[str] = []
     bob.on("request", lambda request: asked.append(request.url))
     bob.on("websocket", lambda socket: asked.append(socket.url))
