@@ -73,7 +73,7 @@ def take(user: User, instance: Instance) -> None:
     """Take the baton: the owner always may; others where it lies about because its owner is not at the screen."""
     if user.pk == instance.owner_id:
         if not _pass_baton(instance, user, Q()):
-            raise Refused(_("Everybody with full control has it now."))
+            raise Refused(_("Everyone with full control has it now."))
         return
     if _fit(user, instance) is None:
         raise NotAllowed(_("You may watch this machine, but not control it."))

@@ -20,7 +20,7 @@ class RoomSettingsSerializer(serializers.Serializer[Any]):
     members_alone = serializers.BooleanField(help_text="Members may work while the owner is away.")
     watchers_clipboard = serializers.BooleanField(help_text="Watchers receive what is copied in the machine.")
     watchers_draw = serializers.BooleanField(help_text="Watchers may point and draw.")
-    mode = serializers.ChoiceField(Mode.choices, help_text="Everybody with full control at once, or one at a time.")
+    mode = serializers.ChoiceField(Mode.choices, help_text="Everyone with full control at once, or one at a time.")
 
 
 class ControlSerializer(serializers.Serializer[Any]):

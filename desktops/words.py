@@ -79,7 +79,7 @@ def _control() -> dict[str, str]:
         "youAsked": _("You asked for control."),
         "youHaveControl": _("You have control."),
         "someoneHasControl": _("%s has control."),
-        "everybodyMay": _("Everybody with full control can use mouse and keyboard."),
+        "everybodyMay": _("Everyone with full control can use mouse and keyboard."),
         "askControl": _("Ask for control"),
         "withdrawAsk": _("Do not ask any more"),
         "passBack": _("Pass control back"),
@@ -88,8 +88,8 @@ def _control() -> dict[str, str]:
         "unlock": _("Take requests for control"),
         "settings": _("What others may do"),
         "members_alone": _("Members may work while I am away"),
-        "watchers_clipboard": _("Those who watch receive what is copied"),
-        "watchers_draw": _("Those who watch may point and draw"),
+        "watchers_clipboard": _("Watchers receive what is copied in the machine"),
+        "watchers_draw": _("Watchers may point and draw"),
         "draw": _("Point and draw"),
         "pen": _("Draw"),
         "laser": _("Point"),
@@ -131,7 +131,7 @@ def _asking() -> dict[str, str]:
         "helpWaits": _("Your local contact was told. Nobody has come yet."),
         "helpAtIt": _("IT support was told. Nobody has come yet."),
         "helpTaken": _("%s is coming to help."),
-        "helpDone": _("Not needed any more"),
+        "helpDone": _("I need no more help"),
     }
 
 
@@ -141,7 +141,7 @@ def chat_words() -> dict[str, str]:
         "chat": _("Chat"),
         "you": _("You"),
         "somebody": _("Somebody who left"),
-        "write": _("Write to everybody here"),
+        "write": _("Write to everyone here"),
         "send": _("Send"),
         "older": _("Show older messages"),
         "newMessages": _("New messages"),

@@ -75,17 +75,17 @@ def change_role(instance: Instance, by: User, user: User, role: MemberRole) -> N
 
 
 def remove(instance: Instance, by: User, user: User) -> None:
-    """Take a member off the machine; their open screens close."""
-    with transaction.atomic():
-        machine = held(instance, by)
-        _let_go(_other_member(machine, user), Act.REMOVED, by)
-        notices.tell([user], Kind.MEMBER_REMOVED, machine, who=str(by))
+    """Take a member off the machine, or leave it oneself; their open screens close.
 
-
-def leave(instance: Instance, user: User) -> None:
-    """Leave by oneself. The owner stays until another owns the machine."""
+    The owner stays until another owns the machine.
+    """
     with transaction.atomic():
-        _let_go(_other_member(_locked(instance), user), Act.LEFT, user)
+        if user == by:
+            _let_go(_other_member(_locked(instance), user), Act.LEFT, by)
+        else:
+            machine = held(instance, by)
+            _let_go(_other_member(machine, user), Act.REMOVED, by)
+            notices.tell([user], Kind.MEMBER_REMOVED, machine, who=str(by))
 
 
 def hand_over(instance: Instance, by: User, to: User) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.utils import translation
 
 from tests.cell.hypervisor import base_image, libvirtd, qemu_host, simulated_host  # noqa: F401 - fixtures
 from tests.servers import RedisServer, postgresql, redis_server
@@ -26,5 +27,6 @@ def postgres_url() -> Iterator[str]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    translation.deactivate()  # a request of the test before may have left its reader's language in this thread
     if item.get_closest_marker("postgres") and connection.vendor != "postgresql":
         pytest.skip("runs on PostgreSQL: .venv/bin/python -m tests.servers .venv/bin/pytest -m postgres")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.test import Client
 from django.utils import timezone
 
 from experiments.models import Affiliation, Cycle, Experiment, Instrument, Proposal, Role, RoleGrant, User
@@ -36,6 +37,13 @@ def person(username: str, *roles: Role, expires_at: datetime | None = None, **fi
     user = User.objects.create_user(username, email=f"{username}@example.org", password=PASSWORD, **fields)
     RoleGrant.objects.bulk_create(RoleGrant(user=user, role=role, expires_at=expires_at) for role in roles)
     return user
+
+
+def client_of(user: User) -> Client:
+    """A browser in which the person is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 def experiment(

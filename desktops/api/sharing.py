@@ -113,11 +113,7 @@ class MemberView(_AmongMembers):
     @extend_schema(operation_id="members_remove", responses={204: DONE, **REFUSALS})
     def delete(self, request: Request, person: UUID, **kwargs: Any) -> Response:
         """Take a member off the machine, or leave it yourself."""
-        who = self.member(person)
-        if who == self.user:
-            members.leave(self.instance, who)
-        else:
-            members.remove(self.instance, self.user, who)
+        members.remove(self.instance, self.user, self.member(person))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

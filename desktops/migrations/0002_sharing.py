@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                 ('members_alone', models.BooleanField(default=False, verbose_name='members may work while I am away')),
                 ('watchers_clipboard', models.BooleanField(default=False, verbose_name='watchers receive what is copied in the machine')),
                 ('watchers_draw', models.BooleanField(default=False, verbose_name='watchers may point and draw')),
-                ('mode', models.CharField(choices=[('free', 'Everybody with full control at once'), ('baton', 'One at a time')], default='free', max_length=10, verbose_name='control')),
+                ('mode', models.CharField(choices=[('free', 'Everyone with full control at once'), ('baton', 'One at a time')], default='free', max_length=10, verbose_name='control')),
                 ('locked', models.BooleanField(default=False, verbose_name='nobody may ask for control')),
                 ('frozen', models.BooleanField(default=False, verbose_name='only the owner may control')),
                 ('holder', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),

@@ -71,7 +71,7 @@ class Policy(models.Model):
 
 
 class Mode(models.TextChoices):
-    FREE = "free", _("Everybody with full control at once")
+    FREE = "free", _("Everyone with full control at once")
     BATON = "baton", _("One at a time")
 
 

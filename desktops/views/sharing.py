@@ -116,14 +116,7 @@ def role(request: HttpRequest, uuid: UUID) -> HttpResponse:
 def remove(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Take somebody off the machine; oneself too."""
     user, instance = _members_machine(request, uuid)
-
-    def go(asked: dict[str, Any]) -> None:
-        if asked["user"] == user:
-            members.leave(instance, user)
-        else:
-            members.remove(instance, user, asked["user"])
-
-    return _asked(PersonForm(request.POST), go)
+    return _asked(PersonForm(request.POST), lambda asked: members.remove(instance, user, asked["user"]))
 
 
 @login_required

@@ -22,20 +22,12 @@ from desktops.routing import application as sockets
 from desktops.webapps.application import OwnOrigins
 from experiments.models import User
 from tests.browser.screens import Screen
+from tests.chromium import launch
 from tests.people import PASSWORD, Facility, facility
 from tests.servers import wait_until
 
 T = TypeVar("T")
-CHROMIUM = "/usr/bin/chromium"
 SCREEN_PASSWORD = "secret12"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -103,7 +95,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    browser = launch(playwright)
     yield browser
     browser.close()
 

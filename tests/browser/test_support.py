@@ -91,7 +91,7 @@ def test_support_asks_and_the_owner_lets_in(busy: Facility, visit: Visit) -> Non
     expect(asks).to_contain_text("Sam Example")
     expect(asks).to_contain_text("Your fit looks stuck.")
     shot(alice, "support-answer")
-    asks.get_by_role("button", name="Allow watching").click()
+    asks.get_by_role("button", name="Let in to watch").click()
     expect(asks).to_contain_text("may watch")
     expect(row.get_by_role("link", name="Open desktop")).to_be_visible()
     granted_now = AccessRequest.objects.get(instance=busy.machine)

@@ -50,7 +50,7 @@ def test_two_people_see_each_other_and_what_they_may_do(both: tuple[Page, Page])
 
 
 def write(page: Page, text: str) -> None:
-    box = opened(page, "chat").get_by_label("Write to everybody here")
+    box = opened(page, "chat").get_by_label("Write to everyone here")
     box.fill(text)
     box.press("Enter")
 
@@ -78,7 +78,7 @@ def test_markup_in_a_message_stays_text(both: tuple[Page, Page]) -> None:
 def test_what_is_written_to_people_does_not_reach_the_machine(both: tuple[Page, Page], screen: Screen) -> None:
     alice, _bob = both
     screen.keys.clear()
-    box = opened(alice, "chat").get_by_label("Write to everybody here")
+    box = opened(alice, "chat").get_by_label("Write to everyone here")
     box.click()
     alice.keyboard.type("hello")
     alice.keyboard.press("Escape")
@@ -102,7 +102,7 @@ def test_a_message_written_without_a_line_is_sent_when_it_is_back(both: tuple[Pa
 def test_the_others_see_who_is_typing(both: tuple[Page, Page]) -> None:
     alice, bob = both
     opened(bob, "chat")
-    opened(alice, "chat").get_by_label("Write to everybody here").press_sequentially("Well")
+    opened(alice, "chat").get_by_label("Write to everyone here").press_sequentially("Well")
     expect(bob.locator(".typing")).to_have_text("Alice Example is typing…")
     expect(bob.locator(".typing")).to_have_text("", timeout=10_000)
 
@@ -225,7 +225,7 @@ def test_a_guest_only_watches_and_is_told_so(people: Facility, screen: Screen, v
     expect(bob.locator("#banner")).to_contain_text("You are watching.")
     expect(bob.locator("#banner").get_by_role("button")).to_have_count(0)
     expect(bob.locator("#draw")).to_be_hidden()
-    opened(alice, "people").get_by_text("Those who watch may point and draw").click()
+    opened(alice, "people").get_by_text("Watchers may point and draw").click()
     expect(bob.locator("#draw")).to_be_attached()
     expect(bob.locator("#draw")).not_to_have_attribute("hidden", "")
     assert aside(Room.objects.get).watchers_draw

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from desktops import control, support
@@ -23,7 +22,7 @@ from instances.models import Instance, Notice
 from instances.notices import Kind, Told
 from instances.states import State
 from tests.desktops.rooms import granted, looks
-from tests.people import Facility, facility, person
+from tests.people import Facility, client_of, facility, person
 
 pytestmark = pytest.mark.django_db
 
@@ -466,11 +465,10 @@ def test_every_change_is_told_to_owner_supporter_and_support_pages(
 ) -> None:
     said: list[tuple[str, str]] = []
 
-    def hear(groups: list[str], message: dict[str, Any]) -> None:
-        kind = message["event"]["type"] if message["type"] == "news" else message["type"]
-        said.extend((group, kind) for group in groups)
+    def hear(bells: list[tuple[str, dict[str, Any]]]) -> None:
+        said.extend((group, heard.get("event", heard)["type"]) for group, heard in bells)
 
-    monkeypatch.setattr(control, "tell", hear)
+    monkeypatch.setattr(control, "ring", hear)
     alice, sam = f"user.{people.alice.pk}", f"user.{people.sam.pk}"
     room, relays = f"room.{people.machine.uuid.hex}", f"instance.{people.machine.uuid.hex}"
     wanted = {(alice, "request"), (sam, "request"), (room, "room"), (relays, "look.again"), ("support", "support")}
@@ -491,12 +489,6 @@ def test_every_change_is_told_to_owner_supporter_and_support_pages(
 
 
 # Over HTTP
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def post(user: User, people: Facility, path: str, **form: str) -> tuple[int, dict[str, Any]]:
@@ -560,14 +552,14 @@ def panel(user: User, people: Facility) -> str:
 def test_the_owner_sees_who_asks_with_role_reason_and_time(people: Facility) -> None:
     asks(people)
     shown = panel(people.alice, people)
-    for words in ("Sam Example", "IT support", "Your fit looks stuck.", "30 minutes", "Allow control"):
+    for words in ("Sam Example", "IT support", "Your fit looks stuck.", "30 minutes", "Let in with control"):
         assert words in shown
     assert "Your fit looks stuck." not in panel(people.bob, people)
 
 
 def test_who_asked_to_watch_is_not_offered_control(people: Facility) -> None:
     asks(people, control=False)
-    assert "Allow control" not in panel(people.alice, people)
+    assert "Let in with control" not in panel(people.alice, people)
 
 
 def test_everybody_at_the_machine_sees_who_of_support_is_in(people: Facility) -> None:

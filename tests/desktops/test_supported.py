@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -19,7 +18,7 @@ from experiments.models import RoleGrant, User
 from instances.models import Host, Instance, Thumbnail
 from instances.states import State
 from tests.desktops.rooms import granted, looks
-from tests.people import Facility, experiment, facility, machine, person
+from tests.people import Facility, client_of, experiment, facility, machine, person
 
 pytestmark = pytest.mark.django_db
 
@@ -27,12 +26,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def people() -> Facility:
     return facility()
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def listed(user: User, **wanted: str) -> list[str]:

@@ -10,17 +10,9 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.chromium import launch
 from tests.flows.installation import MACHINE_PATIENCE, Installation
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WINDOW = {"width": 1440, "height": 900}
 
 
@@ -40,7 +32,7 @@ def visa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def chromium() -> Iterator[Browser]:
     """For the time of one module: while it lives, its event loop stands in the way of asyncio's tests."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

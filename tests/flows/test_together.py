@@ -162,7 +162,7 @@ def test_one_press_freezes_everybody_but_the_owner(three: Three) -> None:
 def test_all_talk_beside_the_desktop(three: Three) -> None:
     pages = {"alice": three.alice, "bob": three.bob, "sam": three.sam}
     for name, page in pages.items():
-        box = panel(page, "chat").get_by_label("Write to everybody here")
+        box = panel(page, "chat").get_by_label("Write to everyone here")
         box.fill(f"{name} was here")
         box.press("Enter")
     for page in pages.values():

@@ -19,7 +19,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def house() -> Facility:
-    return facility()
+    made = facility()
+    Member.objects.create(instance=made.machine, user=person("gwen"), role=MemberRole.GUEST)
+    return made
+
+
+def gwen() -> User:
+    return User.objects.get(username="gwen")
 
 
 def role_of(user: User, instance: Instance) -> str | None:
@@ -66,7 +72,7 @@ def test_an_administrator_changes_members_as_the_owner_does(house: Facility) -> 
 CHANGES: dict[str, Callable[[Facility, User], object]] = {
     "add": lambda house, by: members.add(house.machine, by, house.charlie, MemberRole.GUEST),
     "change role": lambda house, by: members.change_role(house.machine, by, house.bob, MemberRole.GUEST),
-    "remove": lambda house, by: members.remove(house.machine, by, house.bob),
+    "remove": lambda house, by: members.remove(house.machine, by, gwen()),
     "hand over": lambda house, by: members.hand_over(house.machine, by, house.bob),
 }
 
@@ -78,6 +84,7 @@ def test_nobody_but_owner_and_administrators_changes_members(house: Facility, wh
         CHANGES[change](house, getattr(house, who))
     assert role_of(house.bob, house.machine) == MemberRole.USER
     assert role_of(house.charlie, house.machine) is None
+    assert role_of(gwen(), house.machine) == MemberRole.GUEST
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -95,14 +102,13 @@ def test_a_removed_member_is_told_and_written_down(house: Facility) -> None:
 
 
 def test_a_member_leaves_by_themselves(house: Facility) -> None:
-    members.leave(house.machine, house.bob)
+    members.remove(house.machine, house.bob, house.bob)
     assert role_of(house.bob, house.machine) is None
     assert lines(house.machine)[0] == "Bob Example left; None"
 
 
 def test_the_owner_neither_leaves_nor_is_removed_nor_made_a_guest(house: Facility) -> None:
     changes: list[Callable[[], object]] = [
-        lambda: members.leave(house.machine, house.alice),
         lambda: members.remove(house.machine, house.alice, house.alice),
         lambda: members.change_role(house.machine, house.alice, house.alice, MemberRole.GUEST),
         lambda: members.hand_over(house.machine, house.alice, house.alice),
@@ -115,7 +121,7 @@ def test_the_owner_neither_leaves_nor_is_removed_nor_made_a_guest(house: Facilit
 
 def test_a_stranger_cannot_leave(house: Facility) -> None:
     with pytest.raises(Refused):
-        members.leave(house.machine, house.charlie)
+        members.remove(house.machine, house.charlie, house.charlie)
 
 
 def test_the_machine_changes_hands(house: Facility) -> None:

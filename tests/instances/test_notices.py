@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
@@ -14,7 +13,7 @@ from instances import notices
 from instances.models import Notice
 from instances.notices import SENTENCES, Kind, Told
 from instances.signals import noticed
-from tests.people import Facility, facility
+from tests.people import Facility, client_of, facility
 
 pytestmark = pytest.mark.django_db
 
@@ -22,12 +21,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def people() -> Facility:
     return facility()
-
-
-def client_of(user: Any) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def ask_alice(people: Facility, reason: str = "The disk is full.") -> Notice:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import DjangoAssertNumQueries
 
@@ -15,7 +14,7 @@ from instances.cards import STEPS, steps_of
 from instances.models import Host, Instance, Step, Thumbnail
 from instances.states import State
 from tests.instances.test_forms import typed
-from tests.people import Facility, facility, machine
+from tests.people import Facility, client_of, facility, machine
 
 pytestmark = pytest.mark.django_db
 
@@ -23,12 +22,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def people(db: None) -> Facility:
     return facility()
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def address(instance: Instance, rest: str = "") -> str:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from experiments.models import Role, RoleGrant, User
 from instances.models import Instance
 from instances.states import State
-from tests.people import PASSWORD, Facility, facility, machine, person
+from tests.people import PASSWORD, Facility, client_of, facility, machine, person
 from visa_site.models import PersonalToken
 from visa_site.tokens import issue
 
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def people(db: None) -> Facility:
     return facility()
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_an_empty_home_is_an_invitation(people: Facility) -> None:
