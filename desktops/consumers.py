@@ -88,6 +88,7 @@ class Events(AsyncWebsocketConsumer):
         self.tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._look_on())]
 
     async def disconnect(self, code: int) -> None:
+        self.ended = True
         tasks = [*self.tasks, self.pointing] if self.pointing else self.tasks
         for task in tasks:
             task.cancel()
@@ -217,6 +218,8 @@ class Events(AsyncWebsocketConsumer):
     async def _look_on(self) -> None:
         for turn in count(1):
             await asyncio.sleep(LOOK_EVERY)
+            if self.ended:  # redis-py may have forgotten that this was cancelled; see `control.listening`
+                return
             if self.rooms or turn % PATIENT == 0:
                 await self.dispatch(control.LOOK_AGAIN)
 

@@ -7,6 +7,7 @@ message that Redis loses costs seconds, never a right that outlives its end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -88,39 +89,48 @@ async def _ring(bells: Sequence[tuple[str, dict[str, Any]]]) -> None:
 
 
 class Line:
-    """What one socket hears. While Redis does not answer it is a line to nowhere: only the time passes."""
+    """What one socket hears. While Redis does not answer it is a line to nowhere: only the time passes.
+
+    Who rings ten times before anybody listened is heard once.
+    """
 
     def __init__(self) -> None:
         self._layer = get_channel_layer()
         self._channel: str | None = None
         self._groups: list[str] = []
-        self._next: asyncio.Task[dict[str, Any]] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._waiting: list[dict[str, Any]] = []
+        self._rung = asyncio.Event()
 
     async def join(self, groups: list[str]) -> None:
         async with asyncio.timeout(PATIENCE):
             self._channel = await self._layer.new_channel()
-            # One receive goes on for the life of the line: cancelling it ends the channel's subscription.
-            self._next = asyncio.create_task(self._layer.receive(self._channel))
+            # It reads for the life of the line: cancelling a receive is what ends the channel's subscription.
+            self._reading = asyncio.create_task(self._read())
             for group in groups:
                 self._groups.append(group)
                 await self._layer.group_add(group, self._channel)
 
+    async def _read(self) -> None:
+        while True:
+            message = await self._layer.receive(self._channel)
+            if message not in self._waiting:
+                self._waiting.append(message)
+            self._rung.set()
+
     async def hear(self, patience: float) -> dict[str, Any] | None:
         """The next message; None when there is none within `patience` seconds."""
-        if self._next is None:
-            await asyncio.sleep(patience)
-            return None
-        done, _ = await asyncio.wait({self._next}, timeout=patience)
-        if not done:
-            return None
-        message = self._next.result()
-        self._next = asyncio.create_task(self._layer.receive(self._channel))
-        return message
+        if not self._waiting:
+            self._rung.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._rung.wait()
+        return self._waiting.pop(0) if self._waiting else None
 
     async def leave(self) -> None:
-        if self._next:
-            self._next.cancel()
-            await asyncio.gather(self._next, return_exceptions=True)
+        if self._reading:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
         async with asyncio.timeout(PATIENCE):
             for group in self._groups:
                 await self._layer.group_discard(group, self._channel)
@@ -130,13 +140,17 @@ class Line:
 async def listening(groups: list[str]) -> AsyncIterator[Line]:
     """A line that hears these groups until the block ends."""
     line = Line()
+    # Shielded: redis-py waits with asyncio.wait_for, which until Python 3.12 forgets a cancellation that comes just
+    # when what it waits for is done. Whoever was cancelled would listen on forever.
+    joining = asyncio.create_task(line.join(groups))
     try:
-        await line.join(groups)
-    except (RedisError, OSError) as error:
-        log.warning("a socket has no control line and looks only now and then: %r", error)
-    try:
+        try:
+            await asyncio.shield(joining)
+        except (RedisError, OSError) as error:
+            log.warning("a socket has no control line and looks only now and then: %r", error)
         yield line
     finally:
+        await asyncio.gather(joining, return_exceptions=True)
         try:
             await line.leave()
         except (RedisError, OSError) as error:

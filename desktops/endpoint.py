@@ -205,18 +205,22 @@ class Visit:
         Connection.objects.filter(pk=self._row).update(**facts)
 
 
-_bells: set[asyncio.Task[None]] = set()
+_bells: dict[int, asyncio.Task[None]] = {}
 
 
 def _later(seconds: float, instance_id: int) -> None:
-    """Have everybody at the machine look again when the owner's grace is over; whoever misses it looks soon anyway."""
-    bell = asyncio.create_task(_ring_after(seconds, instance_id))
-    _bells.add(bell)
-    bell.add_done_callback(_bells.discard)
+    """Have everybody at the machine look again when the owner's grace is over; whoever misses it looks soon anyway.
+
+    Who closes ten screens has left with the last: one bell rings.
+    """
+    if earlier := _bells.get(instance_id):
+        earlier.cancel()
+    _bells[instance_id] = asyncio.create_task(_ring_after(seconds, instance_id))
 
 
 async def _ring_after(seconds: float, instance_id: int) -> None:
     await asyncio.sleep(seconds)
+    del _bells[instance_id]
     await _in_database(lambda: news.tell_room(Instance.objects.get(pk=instance_id)))
 
 
