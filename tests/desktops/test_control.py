@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from channels.layers import get_channel_layer
@@ -13,15 +12,9 @@ from instances.models import Instance
 from tests.desktops.conftest import in_database
 from tests.desktops.viewers import until
 from tests.people import facility
-from tests.servers import RedisServer
 
 STEPS = 40
 """So many turns of the loop a line takes at most to join."""
-
-
-@pytest.fixture(autouse=True)
-def with_redis(redis: RedisServer) -> Iterator[None]:
-    yield
 
 
 async def listen(heard: list[object]) -> None:

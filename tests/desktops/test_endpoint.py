@@ -33,6 +33,7 @@ from tests.desktops.test_updates import tight, update
 from tests.desktops.viewers import MESSAGE_LIMIT, Viewer, serving, viewing
 from tests.servers import RedisServer
 
+SCREENS = Which.SCREEN, Which.CONSOLE
 A_SECOND = 1.0
 """From the commit of what ends a right to the end of the socket; tests saw 0.12 s at most, with ten others at work."""
 
@@ -103,7 +104,7 @@ async def test_a_guest_sees_and_does_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize("name", ["sam", "admin"])
-@pytest.mark.parametrize("which", Which)
+@pytest.mark.parametrize("which", SCREENS)
 async def test_support_sees_and_does_on_both_screens(house: House, name: str, which: Which) -> None:
     async with looking(house, getattr(house.people, name), which) as (viewer, _):
         assert await does(house, viewer, which)
@@ -123,7 +124,7 @@ async def test_members_do_not_have_the_console(house: House) -> None:
 async def test_a_stranger_does_not_learn_whether_a_machine_exists(house: House) -> None:
     for user in (house.people.charlie, house.people.ines):
         _, headers = await sign_in(user)
-        for which in Which:
+        for which in SCREENS:
             foreign = await ending(house, headers, house.path(which))
             nowhere = f"/desktops/00000000-0000-4000-8000-000000000000/{which}/"
             assert foreign == await ending(house, headers, nowhere)
@@ -132,7 +133,7 @@ async def test_a_stranger_does_not_learn_whether_a_machine_exists(house: House) 
 
 
 # SEC-02
-@pytest.mark.parametrize("which", Which)
+@pytest.mark.parametrize("which", SCREENS)
 async def test_without_a_session_nobody_comes_in(house: House, which: Which) -> None:
     for headers in ({}, {"Cookie": "visa=nonsense"}, {"Cookie": "visa="}, {"Cookie": "another=thing"}):
         assert (await ending(house, headers, house.path(which)))[0] == 4401
@@ -220,7 +221,7 @@ async def test_the_subprotocol_binary_is_taken_where_it_is_offered(house: House)
 async def test_no_secret_reaches_the_browser_or_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     client, headers = await sign_in(house.people.alice)
-    for which in Which:
+    for which in SCREENS:
         async with viewing(house.port, house.path(which), additional_headers=headers) as viewer:
             await viewer.until(12)
             await viewer.say(b"RFB 003.008\n\x01\x01")
