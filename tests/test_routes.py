@@ -141,7 +141,7 @@ UNDER_ONE_RULE = {
 }
 
 SOCKETS = {"events/", "desktops/<uuid:uuid>/screen/", "desktops/<uuid:uuid>/console/", ""}
-"""Their tables are with the tests of the desktops."""
+"""Who opens which is in tests/desktops/test_who_opens_what, who says what there in test_who_may_say_what."""
 
 CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", "language/"}
 CHANGES |= {path for path in TABLE if any(word in path for word in ("/ask/", "/enter/", "/answer/", "/end/", "/help/"))}
