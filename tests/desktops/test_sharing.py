@@ -114,7 +114,7 @@ def test_who_was_made_a_watcher_does_not_rise_by_the_same_link(house: Facility) 
 
 
 def test_every_link_that_does_not_work_says_the_same(house: Facility) -> None:
-    """Unknown, wrong, expired, withdrawn, used up, and of a machine that is gone: nobody can tell which."""
+    """SEC-16. Unknown, wrong, expired, withdrawn, used up, of a machine that is gone: nobody can tell which."""
     expired, withdrawn, spent = link(house), link(house), link(house)
     Invitation.objects.filter(pk=expired[0].pk).update(expires_at=timezone.now())
     sharing.revoke(withdrawn[0], house.alice)
@@ -136,6 +136,7 @@ def test_no_link_opens_a_machine_that_is_being_deleted(house: Facility) -> None:
 
 
 def test_one_who_tries_many_links_has_to_wait(house: Facility) -> None:
+    """SEC-16"""
     made, secret = link(house)
     for _ in range(sharing.TRIES):
         with pytest.raises(NotAllowed):
@@ -147,6 +148,7 @@ def test_one_who_tries_many_links_has_to_wait(house: Facility) -> None:
 
 @pytest.mark.parametrize("who", ["bob", "charlie", "ines", "sam"])
 def test_only_who_manages_the_machine_makes_and_withdraws_links(house: Facility, who: str) -> None:
+    """SEC-34"""
     by, (made, _secret) = getattr(house, who), link(house)
     for attempt in (
         lambda: sharing.invite(house.machine, by, name="x", role=MemberRole.GUEST, days=1, uses=1),
@@ -283,6 +285,7 @@ def test_nobody_is_added_by_a_wrong_id(house: Facility, user: str) -> None:
 
 @pytest.mark.parametrize("role", ["", "owner", "support", "root"])
 def test_nobody_is_added_with_more_than_full_control(house: Facility, role: str) -> None:
+    """SEC-34"""
     code, told = post(house, house.alice, "members/add/", user=house.charlie.uuid, role=role)
     assert (code, told["field"]) == (400, "role")
 
@@ -324,6 +327,17 @@ def test_the_panel_costs_the_same_for_many_people(house: Facility, django_assert
     client = signed_in(house.alice)
     with django_assert_max_num_queries(20):
         assert client.get(f"/machines/{house.machine.uuid}/members/").status_code == 200
+
+
+def test_a_guessed_link_is_answered_as_one_that_never_was(house: Facility) -> None:
+    """SEC-16: status, headers and body; what is kept of the secret is compared also where there is no link."""
+    made, _secret = link(house)
+    client = signed_in(house.charlie)
+    guessed, unknown = (client.post(f"/join/{uuid}/", {"act": "join", "secret": "x"}) for uuid in (made.uuid, uuid4()))
+    assert (guessed.status_code, guessed.content) == (unknown.status_code, unknown.content)
+    assert guessed.headers == unknown.headers
+    made.refresh_from_db()
+    assert made.uses == 0
 
 
 def test_the_page_of_a_link_tells_nothing_before_the_secret_is_known(house: Facility) -> None:

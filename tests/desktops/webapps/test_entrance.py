@@ -102,6 +102,7 @@ async def test_the_guest_gets_its_token_and_nothing_of_the_sites(at: Grounds, mi
 
 
 async def test_a_ticket_is_good_once(at: Grounds) -> None:
+    """SEC-08"""
     async with at.outside(at.people.alice) as browser:
         ticket = await ticket_for(browser)
         assert (await enter(browser, ticket))[0] == 303
@@ -110,6 +111,7 @@ async def test_a_ticket_is_good_once(at: Grounds) -> None:
 
 
 async def test_of_two_at_once_one_ticket_lets_one_in(at: Grounds) -> None:
+    """SEC-08"""
     async with at.outside(at.people.alice) as browser:
         ticket = await ticket_for(browser)
         both = await asyncio.gather(*(enter(browser, ticket) for _ in range(8)))
@@ -117,6 +119,7 @@ async def test_of_two_at_once_one_ticket_lets_one_in(at: Grounds) -> None:
 
 
 async def test_a_ticket_is_for_one_machine(at: Grounds) -> None:
+    """SEC-08"""
     async with at.outside(at.people.alice) as browser:
         ticket = await ticket_for(browser)
         browser.address = Address(uuid4())
@@ -124,6 +127,7 @@ async def test_a_ticket_is_for_one_machine(at: Grounds) -> None:
 
 
 async def test_redis_knows_no_ticket(at: Grounds) -> None:
+    """SEC-08, SEC-12"""
     async with at.outside(at.people.alice) as browser:
         ticket = await ticket_for(browser)
         redis = cache._cache.get_client()  # type: ignore[attr-defined]
@@ -208,6 +212,7 @@ async def test_only_the_applications_own_pages_open_sockets(at: Grounds, mirror:
 
 
 async def test_what_is_refused_to_a_request_is_refused_to_a_socket(at: Grounds) -> None:
+    """SEC-02"""
     """CVE-2024-28179: the proxy checked the one and not the other."""
     async with at.browsing(at.people.alice) as browser:
         good = browser.cookie
