@@ -134,21 +134,11 @@ def _supported(user: User, machines: list[int]) -> dict[int, Relation]:
 
 
 def _watched(user: User, machines: list[int]) -> dict[int, Relation]:
-    passes = _public_passes(user, machines)
-    allowed = bool(passes) and Policy.current().public_links
-    return {one.invitation.instance_id: Relation.PUBLIC for one in passes} if allowed else {}
-
-
-def public_pass(user: User, instance: Instance) -> Pass | None:
-    """The pass of a public link that still lets this person watch, if the facility allows such links."""
-    found = next(iter(_public_passes(user, [instance.pk])), None)
-    return found if found and Policy.current().public_links else None
-
-
-def _public_passes(user: User, machines: list[int]) -> list[Pass]:
+    """Where a public link still lets them watch, if the facility allows such links."""
     links = Invitation.objects.valid_at(timezone.now()).filter(instance__in=machines, public=True)
     passes = Pass.objects.filter(invitation__in=links, user=user, withdrawn_at=None)
-    return list(passes.select_related("invitation"))
+    watched = dict.fromkeys(passes.values_list("invitation__instance", flat=True), Relation.PUBLIC)
+    return watched if watched and Policy.current().public_links else {}
 
 
 def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
