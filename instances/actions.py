@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -26,7 +25,6 @@ from instances.models import (
     MemberRole,
     Plan,
     Superseded,
-    Transition,
 )
 from instances.models.catalogue import plans_for
 from instances.models.life import limits_of
@@ -71,7 +69,7 @@ def create(owner: User, wish: Wish) -> Instance:
     Raises Refused, with the field named, for what the person may not have or no host can carry.
     """
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=owner.pk)
+        User.objects.select_for_update(no_key=True).get(pk=owner.pk)  # rows that name the owner may go on
         made = Instance.objects.filter(owner=owner, request_key=wish.request_key).first()
         if made:
             return made
@@ -98,7 +96,7 @@ def _check_wish(owner: User, wish: Wish) -> None:
 
 
 def _place(plan: Plan) -> Host:
-    hosts = {host.pk: host for host in Host.objects.select_for_update().filter(enabled=True).order_by("pk")}
+    hosts = {host.pk: host for host in Host.objects.select_for_update(no_key=True).filter(enabled=True).order_by("pk")}
     if not hosts:
         raise Refused(_("No host takes new machines at the moment. Please try later or tell your local contact."))
     flavour = plan.flavour
@@ -239,7 +237,7 @@ def _still_manages(by: User) -> Q:
 
 def _claim_again(instance: Instance) -> None:
     """A stopped machine gave back its CPUs and memory; starting it needs them on the same host."""
-    host = Host.objects.select_for_update().get(instances=instance)
+    host = Host.objects.select_for_update(no_key=True, of=("self",)).get(instances=instance)
     if not room_of(host, apart_from=instance.pk).fits(Need(instance.vcpus, instance.memory_mib, 0)):
         raise Refused(_("The host of this machine is full at the moment. Try again when another machine has stopped."))
 
@@ -248,8 +246,3 @@ def _why_not(instance: Instance) -> str:
     if instance.state in WORKING:
         return _("The machine is busy with something else. Wait until it is done.")
     return _("The machine is not in a state in which that is possible. Reload the page to see how it is now.")
-
-
-def history(instance: Instance) -> Iterable[Transition]:
-    """What happened to the machine, newest first."""
-    return instance.transitions.select_related("by").order_by("-at", "-pk")

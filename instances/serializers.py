@@ -19,11 +19,12 @@ from experiments.models import Experiment, User
 from experiments.serializers import ExperimentSerializer, PersonSerializer
 from instances import evidence
 from instances.actions import Wish
-from instances.cards import said, steps_of
+from instances.cards import steps_of
 from instances.expiry import Rulebook
 from instances.forms import DEFAULT_SCREEN, printable, suggested_name
+from instances.history import Event
 from instances.keyboards import KEYBOARDS
-from instances.models import Flavour, Image, Instance, Member, MemberRole, Plan, Transition
+from instances.models import Flavour, Image, Instance, Member, MemberRole, Plan
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN
 from instances.sentences import told
@@ -208,20 +209,22 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
         fields = ["person", "role", "since"]
 
 
-class TransitionSerializer(serializers.ModelSerializer[Transition]):
-    """One move from state to state. `by` is empty where a worker or the host made it so."""
+class EventSerializer(serializers.Serializer[Any]):
+    """A line of the history. `by` is empty where a worker or the host did it; moves alone have `origin` and `to`."""
 
-    by = serializers.CharField(source="by.__str__", default="", read_only=True)
+    kind = serializers.ChoiceField(choices=["state", "time", "people"], read_only=True)
+    at = serializers.DateTimeField(read_only=True)
+    origin = serializers.CharField(read_only=True)
+    to = serializers.CharField(read_only=True)
+    by = serializers.SerializerMethodField()
     reason = serializers.SerializerMethodField()
-    said = serializers.SerializerMethodField(help_text=_("The move in plain words."))
+    said = serializers.SerializerMethodField(help_text=_("What happened, in plain words."))
 
-    class Meta:
-        model = Transition
-        fields = ["at", "origin", "to", "by", "reason", "said"]
-        read_only_fields = fields
+    def get_by(self, event: Event) -> str:
+        return str(event.by or "")
 
-    def get_reason(self, transition: Transition) -> str:
-        return told(transition.reason)
+    def get_reason(self, event: Event) -> str:
+        return told(event.reason)
 
-    def get_said(self, transition: Transition) -> str:
-        return str(said(transition))
+    def get_said(self, event: Event) -> str:
+        return str(event.said)
