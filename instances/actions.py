@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from instances.models.catalogue import plans_for
 from instances.models.life import limits_of
 from instances.placement import Need, Room, choose
 from instances.states import HOLDS_CPU, ON_HOST, WORKING, State
+from instances.times import day
 
 
 class Refused(Exception):
@@ -46,7 +47,10 @@ class NotAllowed(Refused):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person asks for when creating a machine. `request_key` makes a second press find the first's machine."""
+    """What a person asks for when creating a machine. `request_key` makes a second press find the first's machine.
+
+    `end` is an earlier end than the machine may have; None is its full time.
+    """
 
     name: str
     plan: Plan
@@ -56,6 +60,7 @@ class Wish:
     keyboard: str
     request_key: UUID
     comments: str = ""
+    end: datetime | None = None
 
 
 def quota_of(user: User) -> int:
@@ -129,7 +134,7 @@ def room_of(host: Host, apart_from: int | None = None) -> Room:
 def _write(owner: User, wish: Wish, host: Host) -> Instance:
     now, flavour = timezone.now(), wish.plan.flavour
     lifetime = limits_of(owner, flavour.pk).lifetime
-    end = now + lifetime if lifetime else None
+    may_end = now + lifetime if lifetime else None
     instance = Instance.objects.create(
         owner=owner,
         request_key=wish.request_key,
@@ -143,14 +148,27 @@ def _write(owner: User, wish: Wish, host: Host) -> Instance:
         screen_width=wish.screen_width,
         screen_height=wish.screen_height,
         keyboard=wish.keyboard,
-        expires_at=end,
-        may_end_at=end,
+        expires_at=_end_of(wish, now, may_end),
+        may_end_at=may_end,
         ends_set_at=now,
     )
     instance.experiments.set(wish.experiments)
     Member.objects.create(instance=instance, user=owner, role=MemberRole.OWNER)
     instance.record_creation(by=owner)
     return instance
+
+
+def _end_of(wish: Wish, now: datetime, latest: datetime | None) -> datetime | None:
+    if wish.end is None:
+        return latest
+    if wish.end <= now:
+        raise Refused(_("Choose a moment that is still to come."), "end")
+    if latest is None:
+        return wish.end
+    if timezone.localtime(wish.end).date() > timezone.localtime(latest).date():
+        last = day(latest)
+        raise Refused(_("A machine of this size may live until %(day)s at most.") % {"day": last}, "end")
+    return min(wish.end, latest)
 
 
 def start(instance: Instance, by: User) -> None:

@@ -160,6 +160,7 @@ class WishSerializer(serializers.Serializer[Wish]):
     screen_width = serializers.IntegerField(min_value=MIN_SCREEN, max_value=MAX_SCREEN, default=DEFAULT_SCREEN[0])
     screen_height = serializers.IntegerField(min_value=MIN_SCREEN, max_value=MAX_SCREEN, default=DEFAULT_SCREEN[1])
     keyboard = serializers.ChoiceField(choices=KEYBOARDS, default="us")
+    end = serializers.DateTimeField(default=None, allow_null=True, help_text=_("An earlier end than it may have."))
     request_key = serializers.UUIDField(
         default=uuid4, help_text=_("Of your making. Sent again, it returns the machine made the first time.")
     )
@@ -189,7 +190,7 @@ class WishSerializer(serializers.Serializer[Wish]):
         """What `actions.create` takes; call `is_valid` first."""
         asked = self.validated_data
         name = asked["name"] or suggested_name(self._user(), asked["experiments"][:1], asked["plan"].image)
-        same = ("plan", "experiments", "screen_width", "screen_height", "keyboard", "request_key", "comments")
+        same = ("plan", "experiments", "screen_width", "screen_height", "keyboard", "request_key", "comments", "end")
         return Wish(name=name, **{field: asked[field] for field in same})
 
 

@@ -493,3 +493,13 @@ def test_a_machine_comes_back_from_the_bin_or_is_deleted_for_good(facility: Faci
         assert client(facility.bob).post(f"{API}{binned.uuid}/{verb}/").status_code == 404
         assert body(client(facility.alice).post(f"{API}{binned.uuid}/{verb}/"), 202)["state"] == state
     assert "detail" in body(client(facility.alice).post(f"{API}{facility.machine.uuid}/bring-back/"), 409)
+
+
+def test_a_program_may_give_a_new_machine_a_shorter_life(facility: Facility) -> None:
+    soon = timezone.now() + timedelta(days=2)
+    asked = wish(facility, end=soon.isoformat())
+    made = client(facility.bob).post(API, asked, format="json")
+    assert made.status_code == 201
+    assert Instance.objects.get(uuid=made.json()["uuid"]).expires_at == soon
+    late = wish(facility, end=(soon + timedelta(days=400)).isoformat())
+    assert list(body(client(facility.bob).post(API, late, format="json"), 400)) == ["end"]
