@@ -134,11 +134,16 @@ def _supported(user: User, machines: list[int]) -> dict[int, Relation]:
 
 
 def _watched(user: User, machines: list[int]) -> dict[int, Relation]:
-    """Where a public link still lets them watch, if the facility allows such links."""
+    passes = _public_passes([user], machines)
+    allowed = bool(passes) and Policy.current().public_links
+    return {one.invitation.instance_id: Relation.PUBLIC for one in passes} if allowed else {}
+
+
+def _public_passes(users: Iterable[User], machines: list[int]) -> list[Pass]:
+    """What lets these people watch by public links, if the facility allows such links."""
     links = Invitation.objects.valid_at(timezone.now()).filter(instance__in=machines, public=True)
-    passes = Pass.objects.filter(invitation__in=links, user=user, withdrawn_at=None)
-    watched = dict.fromkeys(passes.values_list("invitation__instance", flat=True), Relation.PUBLIC)
-    return watched if watched and Policy.current().public_links else {}
+    passes = Pass.objects.filter(invitation__in=links, user__in=users, withdrawn_at=None)
+    return list(passes.select_related("invitation"))
 
 
 def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
@@ -166,8 +171,11 @@ def grant_of(user: User, instance: Instance, now: datetime) -> AccessRequest | N
 
 
 def _grants(user: User, instances: Iterable[Instance], now: datetime) -> dict[int, AccessRequest]:
+    """Consent is given to the facility's support: who is that no more has no use of it, whatever else they are here."""
     granted = AccessRequest.objects.granted_at(now).filter(instance__in=instances, asker=user)
-    return {one.instance_id: one for one in granted.order_by("until")}
+    found = {one.instance_id: one for one in granted.order_by("until")}
+    supported = _supported(user, list(found)) if found else {}
+    return {pk: grant for pk, grant in found.items() if pk in supported}
 
 
 @dataclass(frozen=True)
@@ -216,23 +224,36 @@ def may_see(user: User, instances: Sequence[Instance]) -> set[int]:
 
 
 def everybody_inside(instance: Instance, users: Sequence[User]) -> dict[int, Standing | Denied]:
-    """How these people, who look at the screen, stand; by their row numbers, in a constant number of queries.
+    """How these people, who look at the screen, stand, by their row numbers; in a constant number of queries.
 
-    Who is neither a member nor let in came by a public link; whether that still holds, each one's own socket asks.
+    As `stands` says of each; only whether a supporter supports just this machine, each one's own socket asks.
     """
     policy, now, room = Policy.current(), timezone.now(), Room.of(instance)
     here = owner_here(instance, policy, now)
-    roles = dict(Member.objects.filter(instance=instance, user__in=users).values_list("user", "role"))
-    granted = AccessRequest.objects.granted_at(now).filter(instance=instance, asker__in=users)
-    grants = {one.asker_id: one for one in granted.order_by("until")}
+    relations = _relations_inside(instance, users, policy)
+    granted = (
+        AccessRequest.objects.granted_at(now)
+        .filter(instance=instance, asker__in=users)
+        .exclude(asker=instance.owner_id)
+    )
+    asked = {one.asker_id: one for one in granted.order_by("until")}
+    prefetch_related_objects([user for user in users if user.pk in asked], "role_grants")
+    grants = {user.pk: asked[user.pk] for user in users if user.pk in asked and user.supports}
     prefetch_related_objects([instance] if grants else [], "owner__role_grants")
 
     def facts(user: User) -> _Facts:
-        let_in = Relation.SUPPORT if user.pk in grants else Relation.PUBLIC
-        relation = Relation(roles[user.pk]) if user.pk in roles else let_in
-        return _Facts(relation, room, grants.get(user.pk), here)
+        grant = grants.get(user.pk)
+        return _Facts(relations.get(user.pk) or (Relation.SUPPORT if grant else None), room, grant, here)
 
     return {user.pk: _stands(user, instance, facts(user), policy, inside=True) for user in users}
+
+
+def _relations_inside(instance: Instance, users: Sequence[User], policy: Policy) -> dict[int, Relation]:
+    """Without supporters, whom only a consent lets in."""
+    passes = _public_passes(users, [instance.pk]) if policy.public_links else []
+    watching = {one.user_id: Relation.PUBLIC for one in passes}
+    members = Member.objects.filter(instance=instance, user__in=users).values_list("user", "role")
+    return watching | {pk: Relation(role) for pk, role in members} | {instance.owner_id: Relation.OWNER}
 
 
 def _stands(user: User, instance: Instance, facts: _Facts, policy: Policy, *, inside: bool) -> Standing | Denied:

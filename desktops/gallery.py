@@ -26,7 +26,7 @@ from desktops.relay import (
     introduce,
     nothing,
 )
-from desktops.rfb import ENCODINGS, PIXEL_FORMAT, UPDATE_REQUEST, Handshake, Role
+from desktops.rfb import ENCODINGS, PIXEL_FORMAT, UPDATE_REQUEST, Handshake, ProtocolError, Role
 from desktops.updates import (
     BROWSERS,
     DESKTOP_SIZE,
@@ -57,6 +57,12 @@ LAG = 2.0
 LAG_BYTES = 4 * 1024 * 1024
 """What may wait for one viewer; a single update may be larger."""
 
+MOST_WISHES = 4
+"""Ways in which one screen is shown here at the same time, besides that of our page: each costs the machine a line."""
+
+MOST_CHANGES = 8
+"""Times that a viewer may want to be shown the screen in another way: each costs the machine a new line."""
+
 COME_AGAIN = Ending(Code.COME_AGAIN, "The screen is shown in another way now.")
 
 
@@ -84,7 +90,10 @@ class Gallery:
 
     @classmethod
     def at(cls, place: Place, wish: Wish) -> Gallery:
-        """The one that is open in this process, or a new one."""
+        """The one that is open in this process, or a new one. Raises ProtocolError for one wish too many."""
+        others = [1 for where, wanted in _galleries if where == place and wanted not in {wish, BROWSERS}]
+        if wish != BROWSERS and len(others) >= MOST_WISHES:
+            raise ProtocolError("the screen is shown in too many other ways")
         return _galleries.setdefault((place, wish), cls(place, wish))
 
     async def enter(self, watcher: Watcher) -> Screen:
@@ -248,6 +257,7 @@ class Watcher(Conversation):
         self._began = False
         self._wants = False
         self._full = False
+        self._changes = 0
 
     async def enter(self) -> None:
         """Find the screen, before anything else. Raises ScreenUnavailable, ScreenRefused."""
@@ -328,6 +338,9 @@ class Watcher(Conversation):
         self._proceed()
 
     async def _change_gallery(self) -> None:
+        self._changes += 1
+        if self._changes > MOST_CHANGES:
+            raise ProtocolError("the way to show the screen changes too often")
         self.attached = self._began = False
         self._updates.clear()
         self._gallery.leave(self)

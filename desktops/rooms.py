@@ -54,7 +54,7 @@ def room_for(user: User, instance: Instance, relation: Relation) -> dict[str, An
         "watchers_draw": room.watchers_draw,
         "people": people_at(instance, room),
         "requests": [_request(one) for one in pending(instance)] if relation is Relation.OWNER else [],
-        "help": _help(instance),
+        "help": _help(instance) if relation is not Relation.PUBLIC else None,
         "unread": unread(user, instance) if may_chat(user, instance) else 0,
     }
 

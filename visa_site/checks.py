@@ -83,6 +83,16 @@ def _apps_domain(domain: str, url: Any) -> Iterator[CheckMessage]:
             hint="Write it without scheme and path, with a port only where people's browsers show one.",
             id="visa.E031",
         )
+    elif url.hostname not in LOCAL and _nested(domain.partition(":")[0], url.hostname):
+        yield Error(
+            "VISA_APPS_DOMAIN and the host of VISA_PUBLIC_URL lie within each other.",
+            hint="Pages of a machine may set cookies for every domain that theirs lies in. Choose a domain beside it.",
+            id="visa.E032",
+        )
+
+
+def _nested(one: str, other: str) -> bool:
+    return one.endswith(f".{other}") or other.endswith(f".{one}")
 
 
 @register(Tags.security, deploy=True)

@@ -31,6 +31,8 @@ PAST_SHOWN = 10
 def panel(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Support on the machine's page: who asks, who is in, the call for help, and who was there before."""
     user, instance, relation = found(request, uuid)
+    if relation is Relation.PUBLIC:
+        raise Http404
     return render(request, "desktops/_support.html", _panel(user, instance, relation))
 
 

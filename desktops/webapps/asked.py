@@ -78,16 +78,13 @@ class Entered:
         host = asked.address.host.encode()
         confines = Confines(_our_cookies(), (JUPYTERS_SIGN_IN,))
         headers = [(b"host", host), (b"x-forwarded-host", host), (b"x-forwarded-proto", scheme().encode())]
-        headers += [header for header in upward(asked.headers, confines) if not self._would_hide(header)]
+        headers += upward(asked.headers, confines)
         if app.token:
+            # Uncompressed, so that the token can be taken out of every page that holds it.
+            headers = [header for header in headers if header[0].lower() != b"accept-encoding"]
             headers.append((b"authorization", f"token {app.token}".encode()))
         place = (self.admission.host, app.port, asked.path, asked.query)
         return Request(asked.method, *place, headers, asked.framing, confines, app.token.encode())
-
-    def _would_hide(self, header: tuple[bytes, bytes]) -> bool:
-        """JupyterLab's pages are fetched uncompressed, so that its token can be taken out of them."""
-        page = self.asked.path.startswith((b"/lab", b"/doc")) and not self.asked.path.startswith(b"/lab/extensions/")
-        return header[0].lower() == b"accept-encoding" and page
 
 
 def _our_cookies() -> frozenset[str]:

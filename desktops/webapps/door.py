@@ -11,6 +11,7 @@ from uuid import UUID
 from desktops import access
 from desktops.access import Denied, Relation, Standing
 from desktops.relay import Code, Ending
+from desktops.webapps import tickets
 from desktops.webapps.origins import JUPYTER, Address
 from experiments.models import User
 from instances.models import Instance, Protocol
@@ -61,6 +62,13 @@ def find(user: User, uuid: UUID, slug: str) -> tuple[Instance, App] | None:
     found = access.find(user, uuid)
     apps = apps_for(*found) if found else []
     return next(((found[0], app) for app in apps if found and app.slug == slug), None)
+
+
+def come_in(session_key: str, address: Address) -> Admission | Denied:
+    """As `admit`; but who was shown out needs a new ticket first."""
+    answer = admit(session_key, address)
+    out = isinstance(answer, Admission) and tickets.shown_out(session_key, address)
+    return access.DISMISSED if out else answer
 
 
 def admit(session_key: str, address: Address, *, inside: bool = False) -> Admission | Denied:

@@ -23,9 +23,15 @@ OURS_UPWARD = frozenset(
 """Said by the proxy itself, or by nobody."""
 
 OURS_DOWNWARD = frozenset(
-    (b"server", b"date", b"alt-svc", b"strict-transport-security", b"clear-site-data", b"service-worker-allowed")
+    b"server date alt-svc strict-transport-security clear-site-data service-worker-allowed www-authenticate "
+    b"cross-origin-resource-policy".split()
 )
-"""`Clear-Site-Data` would empty the cookies of the whole domain; the others speak for us, not for a guest."""
+"""`Clear-Site-Data` would empty the cookies of the whole domain; `WWW-Authenticate` asks for a password that never goes
+up; the others speak for us, not for a guest.
+"""
+
+ALONE = (b"cross-origin-resource-policy", b"same-origin")
+"""Added to each answer: no other page may take it in, whatever the browser says of who asks (Fetch, 3.7)."""
 
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 

@@ -38,7 +38,23 @@ def redeem(ticket: str, address: Address) -> str | None:
     if held is None or not cache.delete(_name(ticket)):
         return None
     session_key, uuid, app = held
-    return session_key if Address(UUID(uuid), app) == address else None
+    if Address(UUID(uuid), app) != address:
+        return None
+    cache.delete(_out(session_key, address))
+    return str(session_key)
+
+
+def show_out(session_key: str, address: Address) -> None:
+    """From now on the cookie opens nothing, until the person presses the button again: applications come back alone."""
+    cache.set(_out(session_key, address), True, settings.SESSION_COOKIE_AGE)
+
+
+def shown_out(session_key: str, address: Address) -> bool:
+    return bool(cache.get(_out(session_key, address)))
+
+
+def _out(session_key: str, address: Address) -> str:
+    return f"webapps.out.{sha256(_said(session_key, address)).hexdigest()}"
 
 
 def _name(ticket: str) -> str:

@@ -26,7 +26,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from desktops.webapps.headers import Confines, Framing, Headers, downward
+from desktops.webapps.headers import ALONE, Confines, Framing, Headers, downward
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -228,9 +228,9 @@ async def _answer(request: Request, body: Body, send: Send, traffic: Traffic) ->
 
 
 async def _pass_down(response: ClientResponse, request: Request, send: Send, traffic: Traffic) -> None:
-    if response.status < 200:
+    if not 200 <= response.status < 600:
         raise Unanswered(f"status {response.status}")
-    headers = downward(response.raw_headers, request.confines)
+    headers = [*downward(response.raw_headers, request.confines), ALONE]
     if response.status in {204, 304}:
         # It may name a length that it does not have, which uvicorn would wait for.
         headers = [header for header in headers if header[0] != b"content-length"]

@@ -21,7 +21,7 @@ from desktops.models import SEEN_EVERY, Connection, Which
 from desktops.relay import Code, Ending
 from desktops.rfb import Role
 from desktops.signals import came_or_went
-from desktops.webapps import door
+from desktops.webapps import door, tickets
 from desktops.webapps.door import Admission
 from desktops.webapps.origins import Address
 from desktops.webapps.upstream import Traffic
@@ -107,11 +107,13 @@ class Visit:
     async def _live(self) -> None:
         row: int | None = None
         try:
-            self._admission = await _in_database(door.admit, self._key, self.address)
+            self._admission = await _in_database(door.come_in, self._key, self.address)
             if isinstance(self._admission, Denied):
                 return
             row = await _in_database(self._begin, self._admission)
             await self._listen(row, self._admission)
+            if self.admission == DISMISSED:
+                await _in_database(tickets.show_out, self._key, self.address)
         except DatabaseError as error:
             log.warning("%s: could not look whether somebody may come in: %r", self.address, error)
         finally:

@@ -8,6 +8,7 @@ import struct
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from desktops import gallery
-from desktops.gallery import COME_AGAIN, Place, Watcher
+from desktops.gallery import COME_AGAIN, MOST_CHANGES, MOST_WISHES, Place, Watcher
 from desktops.relay import NO_ANSWER, VIEWER_LEFT, Code, Ending
 from desktops.server import EXTENSION
 from desktops.updates import BROWSERS, EMPTY_UPDATE
 from instances.screen import ScreenRefused, snapshot
 from tests.desktops.canvas import Canvas
-from tests.desktops.machines import Easel, Machine, listening
+from tests.desktops.machines import TRUE_COLOUR, Easel, Machine, listening
 from tests.desktops.test_relay import MIB, stall
 from tests.desktops.test_rfb import DOING, LOOKING, UNKNOWN, cut_text, encodings, pixel_format
 from tests.desktops.viewers import DIRECT, PLAIN, Viewer, serving, until, viewing
@@ -287,6 +288,34 @@ async def test_another_wish_has_a_line_of_its_own(way: str) -> None:
         # It may become like the others' again.
         await viewer.say(BROWSERS.orders()[:20] + NOVNC + request(0))
         await alone(easel)
+
+
+def odd(number: int) -> bytes:
+    """A wish of its own: the red of a pixel stands there."""
+    return b"\0\0\0\0" + replace(TRUE_COLOUR, red_shift=number).pack() + encodings(0) + request(0)
+
+
+async def test_a_watcher_who_keeps_changing_the_way_costs_the_machine_few_lines(way: str) -> None:
+    async with opened(way) as (hall, easel), viewing(hall.port) as viewer:
+        await viewer.shake_hands()
+        await viewer.say(b"".join(odd(1 + n % 2) for n in range(500)))
+        assert (await viewer.ended())[0] == Code.PROTOCOL
+        assert len(easel.encodings) <= MOST_CHANGES + 1
+
+
+async def test_watchers_of_many_ways_shut_out_nobody_with_our_page(way: str) -> None:
+    async with opened(way) as (hall, easel), AsyncExitStack() as stack:
+        for n in range(MOST_WISHES):
+            viewer = await stack.enter_async_context(viewing(hall.port))
+            await viewer.shake_hands()
+            await viewer.say(odd(n + 1))
+            await viewer.socket.recv()
+        another = await stack.enter_async_context(viewing(hall.port))
+        await another.shake_hands()
+        await another.say(odd(MOST_WISHES + 1))
+        assert (await another.ended())[0] == Code.PROTOCOL
+        eyes = await stack.enter_async_context(hall.visited())
+        await eyes.until(easel.colour)
 
 
 async def test_a_machine_that_hangs_up_ends_every_visit_with_4502(way: str) -> None:

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from desktops import rooms
 from desktops.access import Relation
-from desktops.models import ControlAsk, Invitation, Mode, Pass, Room
+from desktops.models import ControlAsk, HelpRequest, Invitation, Mode, Pass, Room
 from desktops.rfb import Role
 from experiments.models import Role as FacilityRole
 from experiments.models import User
@@ -94,7 +94,7 @@ def test_nobody_learns_who_others_are_beyond_name_and_institute(people: Facility
     """SEC-13"""
     looks(people.bob, people.machine)
     (bob,) = rooms.people_at(people.machine, Room.of(people.machine))
-    assert bob.keys() == {"id", "name", "affiliation", "relation", "control", "asks"}
+    assert bob.keys() == {"id", "name", "affiliation", "relation", "control", "until", "asks"}
 
 
 def test_who_waits_learns_of_nobody_but_the_owner(people: Facility) -> None:
@@ -104,3 +104,18 @@ def test_who_waits_learns_of_nobody_but_the_owner(people: Facility) -> None:
     told = rooms.room_for(people.sam, people.machine, Relation.SUPPORT)
     assert "people" not in told
     assert "Bob" not in str(told)
+
+
+def test_who_only_watches_by_a_public_link_reads_no_call_for_help(people: Facility) -> None:
+    looks(people.alice, people.machine)
+    link = Invitation.objects.create(
+        instance=people.machine, name="All", role=MemberRole.GUEST, public=True, secret_hash="x"
+    )
+    Pass.objects.create(invitation=link, user=people.charlie)
+    HelpRequest.objects.create(instance=people.machine, by=people.alice, message="My data of 2024 are gone.")
+    client = Client()
+    client.force_login(people.charlie)
+    assert client.get(f"/machines/{people.machine.uuid}/room/").json()["help"] is None
+    assert client.get(f"/machines/{people.machine.uuid}/support/").status_code == 404
+    client.force_login(people.bob)
+    assert client.get(f"/machines/{people.machine.uuid}/room/").json()["help"]["message"]

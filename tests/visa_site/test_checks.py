@@ -49,6 +49,8 @@ def test_a_sound_installation_is_left_in_peace(settings: Any) -> None:
         ("APPS_DOMAIN", "machines.facility.org", "visa.E030"),
         ("APPS_DOMAIN", "https://apps.facility.org", "visa.E031"),
         ("APPS_DOMAIN", "*.apps.facility.org", "visa.E031"),
+        ("APPS_DOMAIN", "apps.machines.facility.org", "visa.E032"),
+        ("APPS_DOMAIN", "facility.org:8443", "visa.E032"),
         ("VISA_DEPLOYMENT", "00000000-0000-0000-0000-000000000001", "visa.E020"),
     ],
 )

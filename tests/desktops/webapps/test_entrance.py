@@ -15,6 +15,7 @@ from aiohttp import web
 from django.core.cache import cache
 from django.utils import timezone
 
+from desktops import hosting
 from desktops.models import Connection, Invitation, Pass, Room, Which
 from desktops.webapps import door, tickets
 from desktops.webapps.application import onward
@@ -330,6 +331,22 @@ async def test_support_comes_in_by_consent_only(at: Grounds) -> None:
                 await asyncio.sleep(0.05)
         async with browser.get("/lab", headers={"Accept": "text/html"}) as answer:
             assert "on the machine" in await answer.text()
+
+
+async def test_who_is_shown_out_comes_back_only_by_the_button(at: Grounds) -> None:
+    """JupyterLab itself asks again at once."""
+    async with at.browsing(at.people.bob) as browser:
+        assert await status(browser) == 200
+        await in_database(hosting.dismiss, at.people.alice, at.people.machine, at.people.bob.uuid)
+        async with asyncio.timeout(SOON):
+            while await status(browser) == 200:  # noqa: ASYNC110 - the visit hears it on its line
+                await asyncio.sleep(0.05)
+        assert {await status(browser) for _ in range(3)} == {503}
+        assert await sockets_status(browser) == 403
+        async with browser.get("/lab", headers={"Accept": "text/html"}) as answer:
+            assert "closed this for you" in await answer.text()
+        _, browser.cookie = await enter(browser, await ticket_for(browser))
+        assert await status(browser) == 200
 
 
 async def test_who_came_by_a_public_link_sees_no_files(at: Grounds, mirror: Mirror) -> None:

@@ -59,6 +59,7 @@ def test_a_guests_cookie_stays_with_its_own_host(line: bytes, passed: bytes | No
 def test_a_guest_does_not_speak_for_the_server() -> None:
     said = [
         *((b"Clear-Site-Data", b'"cookies"'), (b"Strict-Transport-Security", b"max-age=0"), (b"Server", b"x")),
+        *((b"WWW-Authenticate", b"Basic"), (b"Cross-Origin-Resource-Policy", b"cross-origin")),
         *((b"Connection", b"X-Own"), (b"X-Own", b"1"), (b"Alt-Svc", b"h3=evil"), (b"ETag", b'"1"')),
     ]
     assert headers.downward(said, OURS) == [(b"etag", b'"1"')]

@@ -19,6 +19,7 @@ from instances.models import Instance
 from instances.states import State
 from tests.desktops.conftest import in_database
 from tests.desktops.webapps.conftest import Behaviour, Browser, Grounds, guest, put_behind
+from tests.desktops.webapps.jupyter import TOKEN
 
 MIB = 1024 * 1024
 LARGE = 200 * MIB
@@ -390,3 +391,35 @@ async def test_a_secret_is_taken_out_wherever_the_pieces_end(cut: int) -> None:
             yield whole[start : start + cut]
 
     assert b"".join([piece async for piece in without(b"secret", parts())]) == b"ab ------ cd ------------ e"
+
+
+async def test_no_other_page_takes_in_what_a_machine_answers(grounds: Grounds) -> None:
+    """Also in browsers that say nothing of who asks, as all do where there is no https."""
+
+    async def serve(request: Any) -> web.StreamResponse:
+        return web.Response(text="x", headers={"Cross-Origin-Resource-Policy": "cross-origin"})
+
+    async with behind(grounds, serve) as browser, browser.get("/files/results.js") as answer:
+        assert answer.headers.getall("Cross-Origin-Resource-Policy") == ["same-origin"]
+
+
+async def test_a_machine_is_never_asked_to_compress_a_page_with_its_token(grounds: Grounds) -> None:
+    """Compressed it would pass by what takes the token out: here on a page that is none of JupyterLab's own."""
+
+    async def serve(request: Any) -> web.StreamResponse:
+        answer = web.Response(text=f"<p>{TOKEN}</p>", content_type="text/html")
+        answer.enable_compression()
+        return answer
+
+    asked = {"Accept-Encoding": "gzip, deflate"}
+    async with behind(grounds, serve) as browser, browser.get("/tree", headers=asked) as answer:
+        assert await answer.text() == f"<p>{'-' * len(TOKEN)}</p>"
+
+
+@pytest.mark.parametrize("status", [600, 999])
+async def test_a_status_that_does_not_exist_is_no_answer(grounds: Grounds, status: int) -> None:
+    async def serve(request: Any) -> web.StreamResponse:
+        return web.Response(status=status, reason="Odd")
+
+    async with behind(grounds, serve) as browser, browser.get("/") as answer:
+        assert answer.status == 503
