@@ -1,0 +1,66 @@
+"""Chat on the machine's page and far back, and how support looks to those at the desktop."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import expect
+
+from desktops import chat
+from desktops.models import ChatMessage
+from experiments.models import User
+from instances.models import Instance
+from tests.browser.conftest import Visit, aside
+from tests.browser.screens import Screen
+from tests.browser.test_desktop import desktop, shows
+from tests.browser.test_together import opened
+from tests.desktops.rooms import granted
+from tests.people import Facility
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def page_of(people: Facility) -> str:
+    return f"/machines/{people.machine.uuid}/"
+
+
+def test_what_is_unread_waits_as_a_number_on_the_machines_page(people: Facility, visit: Visit) -> None:
+    bob = visit(people.bob, page_of(people))
+    expect(bob.locator("#chat-here .talk")).to_be_visible()
+    bob.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    bob.evaluate("Object.defineProperty(document, 'visibilityState', { get: () => 'hidden' })")
+    aside(chat.send, people.alice, people.machine, uuid4(), "Are you there?")
+    expect(bob.locator("#chat-unread")).to_have_text("1")
+
+
+def test_what_was_written_long_ago_is_fetched_when_asked_for(people: Facility, visit: Visit) -> None:
+    aside(write_much, people.machine, people.alice)
+    bob = visit(people.bob, page_of(people))
+    here = bob.locator("#chat-here")
+    expect(here.locator(".bubble").last).to_have_text("Number 249")
+    expect(here.locator(".bubble")).to_have_count(chat.ON_A_PAGE)
+    older = here.get_by_role("button", name="Show older messages")
+    older.dispatch_event("click")
+    expect(here.locator(".bubble")).to_have_count(250)
+    expect(here.locator(".bubble").first).to_have_text("Number 0")
+    expect(older).to_be_hidden()
+
+
+def write_much(machine: Instance, author: User) -> None:
+    ChatMessage.objects.bulk_create(
+        ChatMessage(instance=machine, author=author, key=uuid4(), text=f"Number {n}") for n in range(250)
+    )
+
+
+def test_a_supporter_sees_until_when_and_ends_it(people: Facility, screen: Screen, visit: Visit) -> None:
+    alice = visit(people.alice, desktop(people))
+    shows(alice)
+    aside(granted, people.sam, people.machine)
+    sam = visit(people.sam, desktop(people))
+    shows(sam)
+    expect(sam.locator("#banner")).to_contain_text("You are helping here until")
+    expect(opened(alice, "people").locator(".here > li")).to_have_count(2)
+    sam.locator("#banner").get_by_role("button", name="End", exact=True).click()
+    expect(sam.locator("#veil")).to_be_visible()
+    expect(alice.locator(".here > li")).to_have_count(1)
