@@ -23,10 +23,10 @@ def _role() -> forms.TypedChoiceField:
 
 
 class PersonForm(forms.Form):
-    """Somebody with an account, by their public id."""
+    """Somebody, by their public id. Whether they may still sign in is asked where that matters: not to remove them."""
 
     user = forms.ModelChoiceField(
-        User.objects.filter(is_active=True),
+        User.objects.all(),
         to_field_name="uuid",
         error_messages={
             name: _("Choose a person from the list.") for name in ("required", "invalid_choice", "invalid_pk_value")

@@ -277,6 +277,14 @@ def test_members_are_added_changed_and_removed_by_their_public_id(house: Facilit
     assert role_of(house.charlie, house) is None
 
 
+def test_who_can_no_longer_sign_in_is_removed_but_not_added(house: Facility) -> None:
+    User.objects.filter(pk=house.bob.pk).update(is_active=False)
+    assert post(house, house.alice, "members/remove/", user=house.bob.uuid)[0] == 200
+    assert role_of(house.bob, house) is None
+    assert post(house, house.alice, "members/add/", user=house.bob.uuid, role="guest")[0] == 400
+    assert role_of(house.bob, house) is None
+
+
 @pytest.mark.parametrize("user", ["", "nonsense", str(uuid4()), "1"])
 def test_nobody_is_added_by_a_wrong_id(house: Facility, user: str) -> None:
     code, told = post(house, house.alice, "members/add/", user=user, role="guest")
