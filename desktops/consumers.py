@@ -142,10 +142,11 @@ class Events(AsyncWebsocketConsumer):
         await self._listen_no_more(control.of_room(uuid))
 
     async def _show_support(self, on: bool) -> None:
-        if on:
-            await self._listen_to(control.SUPPORT)
-        else:
+        """Each bell of support costs a question for each page that listens: only supporters' do."""
+        if not on:
             await self._listen_no_more(control.SUPPORT)
+        elif await _in_database(_is_supporter, self.user.pk):
+            await self._listen_to(control.SUPPORT)
 
     async def _pass_on(self, said: Said, uuid: UUID) -> None:
         if not may_say(self.rooms.get(uuid), said.type):
@@ -296,6 +297,10 @@ def may_hear(rights: Rights | None, what: str) -> bool:
 def _rights(key: str | None, uuids: list[UUID]) -> tuple[User, Looks] | None:
     user = access.signed_in(key)
     return (user, {uuid: rooms.rights_in(user, uuid) for uuid in uuids}) if user else None
+
+
+def _is_supporter(user_id: int) -> bool:
+    return User.objects.get(pk=user_id).supports
 
 
 def _supports(user: User, uuid: UUID) -> bool:

@@ -6,11 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from desktops import access, baton, control, news, support
-from desktops.models import ControlAsk, Pass, Room
+from desktops import access, baton, control, news, sharing, support
+from desktops.models import ControlAsk, Room
 from experiments.models import User
 from instances.actions import Refused
 from instances.models import Instance
@@ -39,6 +38,4 @@ def dismiss(by: User, instance: Instance, person: UUID) -> None:
     message = control.dismissal(user.pk)
     transaction.on_commit(lambda: control.tell([control.of_instance(instance.uuid)], message))
     support.end(instance, by, user)
-    for leave in Pass.objects.filter(invitation__instance=instance, user=user, withdrawn_at=None):
-        leave.withdrawn_at = timezone.now()
-        leave.save(update_fields=["withdrawn_at"])
+    sharing.end_passes(instance, user)

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet
+from django.db.models.signals import post_delete
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -33,6 +34,23 @@ TRIES, WINDOW = 30, 600
 
 NOBODYS = sha256(b"").hexdigest()
 """Compared with where there is no such link, so that the answer takes as long."""
+
+
+def connect() -> None:
+    """Listen to the signals; called once when the app is ready."""
+    post_delete.connect(_member_left, sender=Member, dispatch_uid="desktops.sharing.member")
+
+
+def _member_left(sender: object, instance: Member, **rest: object) -> None:
+    """Whoever is taken off a machine does not stay by a public link that they once used."""
+    end_passes(instance.instance, instance.user)
+
+
+def end_passes(instance: Instance, user: User) -> None:
+    """By public links the person watches this machine no more."""
+    for leave in Pass.objects.filter(invitation__instance=instance, user=user, withdrawn_at=None):
+        leave.withdrawn_at = timezone.now()
+        leave.save(update_fields=["withdrawn_at"])
 
 
 def invite(

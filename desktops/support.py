@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.signals import post_save
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -22,7 +23,7 @@ from experiments.models import Role as FacilityRole
 from experiments.models import RoleGrant, User
 from instances import notices
 from instances.actions import NotAllowed, Refused
-from instances.models import Instance
+from instances.models import Instance, Member, MemberRole
 from instances.models.instance import AROUND
 from instances.notices import Kind
 from instances.states import HOLDS_CPU
@@ -191,6 +192,19 @@ def end(instance: Instance, by: User, user: User | None = None) -> None:
     with transaction.atomic():
         for grant in _with_people(grants.filter(asker=whose) if whose else grants):
             _end(grant, timezone.now(), by)
+
+
+def connect() -> None:
+    """Listen to the signals; called once when the app is ready."""
+    post_save.connect(_member_changed, sender=Member, dispatch_uid="desktops.support.member")
+
+
+def _member_changed(sender: object, instance: Member, created: bool, **rest: object) -> None:
+    """Consent is its owner's: who gets a machine has not given any, and has called nobody."""
+    if instance.role != MemberRole.OWNER or created:
+        return
+    HelpRequest.objects.filter(instance=instance.instance, closed_at=None).update(closed_at=timezone.now())
+    end(Instance.objects.get(pk=instance.instance_id), instance.user)
 
 
 def _end(grant: AccessRequest, now: datetime, by: User | None) -> None:

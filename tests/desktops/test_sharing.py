@@ -209,6 +209,14 @@ def test_who_was_shown_out_does_not_come_back_by_the_public_link(house: Facility
     assert not works(made, secret, house.charlie)
 
 
+def test_who_is_taken_off_the_machine_does_not_stay_by_a_public_link(house: Facility) -> None:
+    made, secret = public(house)
+    sharing.join(made.uuid, secret, house.charlie)
+    members.add(house.machine, house.alice, house.charlie, MemberRole.GUEST)
+    members.remove(house.machine, house.alice, house.charlie)
+    assert access.relation_of(house.charlie, house.machine) is None
+
+
 def test_the_facility_may_forbid_public_links(house: Facility) -> None:
     made, secret = public(house)
     Policy.objects.create(public_links=False)

@@ -17,6 +17,7 @@ from desktops.rfb import Role
 from desktops.support import Answer
 from experiments.models import Role as FacilityRole
 from experiments.models import RoleGrant, User
+from instances import members
 from instances.actions import NotAllowed, Refused
 from instances.models import Instance, Notice
 from instances.notices import Kind, Told
@@ -455,6 +456,16 @@ def test_a_call_whose_helper_the_owner_sent_away_is_done(people: Facility) -> No
     support.take(people.machine, people.sam)
     support.end(people.machine, people.alice, people.sam)
     assert HelpRequest.objects.get().closed_at
+
+
+def test_a_consent_and_a_call_end_when_the_machine_is_handed_over(people: Facility) -> None:
+    granted(people.ines, people.machine)
+    support.call(people.machine, people.alice)
+    support.take(people.machine, people.sam)
+    members.hand_over(people.machine, people.alice, people.bob)
+    assert HelpRequest.objects.get().closed_at
+    for supporter in (people.ines, people.sam):
+        assert isinstance(standing(supporter, people), Denied)
 
 
 # Doorbells

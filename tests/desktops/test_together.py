@@ -414,7 +414,8 @@ async def test_support_pages_hear_of_the_machines_that_they_support(house: House
     async with hearing(house, house.people.sam) as (sam, _), hearing(house, house.people.ines) as (ines, _):
         for page in (sam, ines):
             await page.socket.send('{"type": "support", "on": true}')
-            await says(page, "typing", house.uuid)
+            await says(page, "clear", house.uuid)
+            await heard(page, "error")
         await in_database(news.tell_room, house.people.machine)
         assert await heard(sam) == {"type": "support", "id": str(house.uuid)}
         assert await next_after_bell(ines, house.people.ines) == BELL
@@ -423,3 +424,15 @@ async def test_support_pages_hear_of_the_machines_that_they_support(house: House
         await heard(sam, "error")
         await in_database(news.tell_room, house.people.machine)
         assert await next_after_bell(sam, house.people.sam) == BELL
+
+
+async def test_the_bells_of_support_cost_nothing_for_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[User] = []
+    monkeypatch.setattr(consumers, "_supports", lambda user, _uuid: asked.append(user))
+    async with hearing(house, house.gwen) as (gwen, _):
+        await gwen.socket.send('{"type": "support", "on": true}')
+        await says(gwen, "clear", house.uuid)
+        await heard(gwen, "error")
+        await in_database(news.tell_room, house.people.machine)
+        assert await next_after_bell(gwen, house.gwen) == BELL
+    assert not asked
