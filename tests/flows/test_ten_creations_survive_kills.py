@@ -58,7 +58,12 @@ def disks() -> set[str]:
 
 @pytest.mark.timeout(1200)
 def test_after_kills_in_the_middle_of_ten_creations_hosts_and_rows_agree(visa: Installation) -> None:
-    visa.manage("shell", "-c", "from instances.models import Host; Host.objects.update(cpu_overcommit=32)")
+    visa.manage(
+        "shell",
+        "-c",
+        "from instances.models import Host, LifePolicy; Host.objects.update(cpu_overcommit=32); "
+        "policy = LifePolicy.current(); policy.bin_days = 0; policy.save()",
+    )
     bob = Person(visa, "bob")
     wanted = [wish(bob, number) for number in range(10)]
     made = []
