@@ -156,9 +156,9 @@ def test_what_is_drawn_is_seen_by_the_others_and_nothing_goes_to_the_machine(
 def inked(page: Page) -> int:
     """How many pixels are drawn on."""
     return int(
-        page.locator("#ink").evaluate(
-            "ink => ink.width && ink.getContext('2d').getImageData(0, 0, ink.width, ink.height).data"
-            ".reduce((sum, part, at) => sum + (at % 4 === 3 && part > 0), 0)"
+        page.locator("#ink").evaluate_all(
+            "([ink]) => ink ? ink.getContext('2d').getImageData(0, 0, ink.width, ink.height).data"
+            ".reduce((sum, part, at) => sum + (at % 4 === 3 && part > 0), 0) : 0"
         )
     )
 

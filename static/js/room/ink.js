@@ -11,7 +11,6 @@ export class Ink {
     constructor(room, stage) {
         Object.assign(this, { room, stage, strokes: new Map(), mine: new Set(), timer: 0 });
         this.canvas = make("canvas", { id: "ink", "aria-hidden": "true" });
-        stage.layer.append(this.canvas);
         this.pen = this.canvas.getContext("2d");
         stage.addEventListener("moved", () => this.#draw());
         room.addEventListener("stroke", ({ detail }) => this.mine.has(detail.stroke) || this.add(detail));
@@ -42,7 +41,10 @@ export class Ink {
         this.timer = requestAnimationFrame(() => this.#draw());
     }
 
+    /** Without a drawing the screen's is the only canvas of the page. */
     #draw() {
+        if (!this.strokes.size) return this.canvas.remove();
+        if (!this.canvas.isConnected) this.stage.layer.append(this.canvas);
         const { width, height } = this.stage.layer.getBoundingClientRect();
         const scale = devicePixelRatio;
         Object.assign(this.canvas, { width: width * scale, height: height * scale });
@@ -53,7 +55,7 @@ export class Ink {
             if (left <= 0) this.strokes.delete(key);
             else this.#stroke(line, Math.min(1, left / FADES));
         }
-        if (this.strokes.size) this.#again(now);
+        return this.strokes.size ? this.#again(now) : this.canvas.remove();
     }
 
     /** Frame by frame while something fades, else when the oldest stroke begins to. */
