@@ -38,7 +38,7 @@ def read(text: str | None) -> Said:
         said = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Nonsense("A message is JSON.") from error
-    if not isinstance(said, dict) or said.get("type") not in TYPES:
+    if not isinstance(said, dict) or not isinstance(said.get("type"), str) or said["type"] not in TYPES:
         raise Nonsense("There is no such message.")
     checks = TYPES[said["type"]]
     if not set(said) <= {"type", *checks}:
@@ -47,6 +47,8 @@ def read(text: str | None) -> Said:
         fields = {name: check(said.get(name)) for name, check in checks.items()}
     except (TypeError, ValueError) as error:
         raise Nonsense(f"The message {said['type']} has a wrong field.") from error
+    if said["type"] in PLACES and (fields["x"] is None) is not (fields["y"] is None):
+        raise Nonsense("Half a place is no place.")
     return Said(said["type"], fields.pop("id", None), fields)
 
 

@@ -150,7 +150,7 @@ def test_deleting_asks_first(people: Facility, visit: Visit) -> None:
     page.get_by_text("More for alice's machine").click(force=True)
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("for good?")
+    expect(dialog).to_contain_text("recycle bin")
     dialog.get_by_role("button", name="Keep as it is").click()
     assert Instance.objects.get(pk=people.machine.pk).state == State.ACTIVE
     page.get_by_text("More for alice's machine").click(force=True)

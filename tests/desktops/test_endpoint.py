@@ -427,7 +427,7 @@ async def test_watchers_share_one_line_and_each_is_remembered(house: House) -> N
         assert len(house.desktop.writers) == 1
         await first.socket.close()
         await until_async(lambda: in_database(Connection.objects.filter(closed_at__isnull=False).exists))
-    row = await in_database(Connection.objects.get, closed_at__isnull=False)
+        row = await in_database(Connection.objects.get, closed_at__isnull=False)
     assert (row.role, row.bytes_up, row.last_input_at) == ("watch", 0, None)
     assert row.bytes_down > len(update(tight(0x80, b"red")))
 

@@ -31,7 +31,7 @@ def colours(page: Page) -> int:
 
 
 def changes(page: Page, act: Callable[[], object], at_least: int = 500) -> bool:
-    """Whether `act` changes that many pixels of the machine's screen within half a minute."""
+    """Whether `act` changes that many pixels of the machine's screen within two minutes, emulation being slow."""
     before = picture(page)
 
     def changed() -> bool:
@@ -40,7 +40,7 @@ def changes(page: Page, act: Callable[[], object], at_least: int = 500) -> bool:
 
     act()
     try:
-        wait_until(changed, "a change on the screen")
+        wait_until(changed, "a change on the screen", 120)
     except TimeoutError:
         return False
     return True

@@ -141,6 +141,8 @@ def test_the_baton_goes_to_who_asks_and_comes_back(three: Three) -> None:
     assert not written(three, "without")
     three.shot("baton")
     three.sam.locator("#banner").get_by_role("button", name="Pass control back").click()
+    alice = panel(three.alice, "people").locator(".here > li").filter(has_text="Alice")
+    expect(alice).to_contain_text("has control", timeout=SOON)
     type_at_screen(three.alice, "touch ~/again\n")
     wait_until(lambda: written(three, "again"), "the owner's file", 60)
     panel(three.alice, "people").get_by_role("radio", name="Everyone at once").check(force=True)
@@ -176,7 +178,7 @@ def test_who_is_shown_out_is_told_by_whom(three: Three) -> None:
     entry.locator("summary").click()
     three.alice.get_by_role("button", name="Close their screen").click()
     expect(three.sam.locator("#veil")).to_contain_text("Your time on this desktop is over.", timeout=SOON)
-    expect(three.sam.locator("#panel-people")).not_to_contain_text("Here now")
+    expect(panel(three.sam, "people").get_by_text("Here now")).to_be_hidden()
     expect(panel(three.alice, "people").locator(".here > li")).to_have_count(2)
 
 

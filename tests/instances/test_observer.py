@@ -21,6 +21,7 @@ NOW = timezone.now() + timedelta(minutes=5)
 
 def on_host(house: Facility, state: State, **fields: Any) -> Instance:
     fields.setdefault("built_at", NOW)
+    fields.setdefault("state_since", NOW - timedelta(hours=1))
     return machine(house.alice, house.plan, house.host, state=state, **fields)
 
 
