@@ -64,3 +64,14 @@ def test_a_supporter_sees_until_when_and_ends_it(people: Facility, screen: Scree
     sam.locator("#banner").get_by_role("button", name="End", exact=True).click()
     expect(sam.locator("#veil")).to_be_visible()
     expect(alice.locator(".here > li")).to_have_count(1)
+
+
+def test_two_people_talk_on_the_machines_page(people: Facility, visit: Visit) -> None:
+    pages = [visit(person, f"/machines/{people.machine.uuid}/") for person in (people.alice, people.bob)]
+    for page, text in zip(pages, ("Hello Bob.", "Hello Alice."), strict=True):
+        box = page.get_by_label("Write to everyone here")
+        box.fill(text)
+        box.press("Enter")
+    for page in pages:
+        for text in ("Hello Bob.", "Hello Alice."):
+            expect(page.locator(".bubble").filter(has_text=text)).to_have_count(1)
