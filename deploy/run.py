@@ -149,7 +149,7 @@ def signals_noted() -> Iterator[list[int]]:
 
 def wait(supervisor: Supervisor, signalled: list[int]) -> None:
     """Returns when somebody asks to stop. Raises Failed when supervisor dies."""
-    make = parent_make()
+    make = minding_make()
     while not signalled and not interrupted(make):
         if not supervisor.lives():
             raise Failed(
@@ -167,6 +167,12 @@ def parent_make() -> int | None:
             return above
         above = int(fields["PPid"])
     return None
+
+
+def minding_make() -> int | None:
+    """The `make` above us, if SIGINT means something to it: in the background of a script it never does."""
+    make = parent_make()
+    return None if interrupted(make) else make
 
 
 def interrupted(make: int | None) -> bool:

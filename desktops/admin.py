@@ -83,10 +83,8 @@ class PolicyAdmin(ModelAdmin):
     fieldsets = [
         (_("When the owner leaves"), {"fields": ["owner_away", "grace_seconds"]}),
         (_("Links"), {"fields": ["public_links"]}),
-        (_("Support"), {"fields": [
-            "unattended_support", ("answer_seconds", "support_minutes", "escalation_minutes"),
-        ]}),
-    ]  # fmt: skip
+        (_("Support"), {"fields": ["unattended_support", "answer_seconds", "support_minutes", "escalation_minutes"]}),
+    ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -155,7 +155,7 @@ def enter(instance: Instance, supporter: User, reason: str, minutes: int) -> Acc
     if not access.unattended_allowed(instance, policy):
         raise NotAllowed(_("This machine may be entered only with its owner. Ask to join."))
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=supporter.pk)  # of two presses, one goes first
+        User.objects.select_for_update(no_key=True).get(pk=supporter.pk)  # of two presses, one goes first
         granted = AccessRequest.objects.granted_at(now).filter(instance=instance, asker=supporter)
         inside = granted.filter(kind=AccessRequest.Kind.UNATTENDED).first()
         return inside or _let_in(instance, supporter, AccessRequest.Kind.UNATTENDED, reason, minutes)

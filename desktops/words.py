@@ -31,7 +31,6 @@ def _screen() -> dict[str, str]:
         "home": _("All machines"),
         "now": _("Try now"),
         "watch": _("Watch it start"),
-        "connected": _("Connected"),
         "shot": _("Picture saved."),
         "copied": _("Copied from the machine."),
         "sent": _("Sent to the machine. Paste it there."),

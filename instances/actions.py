@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +25,12 @@ from instances.models import (
     MemberRole,
     Plan,
     Superseded,
-    Transition,
 )
 from instances.models.catalogue import plans_for
 from instances.models.life import limits_of
 from instances.placement import Need, Room, choose
 from instances.states import HOLDS_CPU, ON_HOST, WORKING, State
+from instances.times import day
 
 
 class Refused(Exception):
@@ -48,7 +47,10 @@ class NotAllowed(Refused):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person asks for when creating a machine. `request_key` makes a second press find the first's machine."""
+    """What a person asks for when creating a machine. `request_key` makes a second press find the first's machine.
+
+    `end` is an earlier end than the machine may have; None is its full time.
+    """
 
     name: str
     plan: Plan
@@ -58,6 +60,7 @@ class Wish:
     keyboard: str
     request_key: UUID
     comments: str = ""
+    end: datetime | None = None
 
 
 def quota_of(user: User) -> int:
@@ -71,7 +74,7 @@ def create(owner: User, wish: Wish) -> Instance:
     Raises Refused, with the field named, for what the person may not have or no host can carry.
     """
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=owner.pk)
+        User.objects.select_for_update(no_key=True).get(pk=owner.pk)  # rows that name the owner may go on
         made = Instance.objects.filter(owner=owner, request_key=wish.request_key).first()
         if made:
             return made
@@ -98,7 +101,7 @@ def _check_wish(owner: User, wish: Wish) -> None:
 
 
 def _place(plan: Plan) -> Host:
-    hosts = {host.pk: host for host in Host.objects.select_for_update().filter(enabled=True).order_by("pk")}
+    hosts = {host.pk: host for host in Host.objects.select_for_update(no_key=True).filter(enabled=True).order_by("pk")}
     if not hosts:
         raise Refused(_("No host takes new machines at the moment. Please try later or tell your local contact."))
     flavour = plan.flavour
@@ -131,7 +134,7 @@ def room_of(host: Host, apart_from: int | None = None) -> Room:
 def _write(owner: User, wish: Wish, host: Host) -> Instance:
     now, flavour = timezone.now(), wish.plan.flavour
     lifetime = limits_of(owner, flavour.pk).lifetime
-    end = now + lifetime if lifetime else None
+    may_end = now + lifetime if lifetime else None
     instance = Instance.objects.create(
         owner=owner,
         request_key=wish.request_key,
@@ -145,14 +148,27 @@ def _write(owner: User, wish: Wish, host: Host) -> Instance:
         screen_width=wish.screen_width,
         screen_height=wish.screen_height,
         keyboard=wish.keyboard,
-        expires_at=end,
-        may_end_at=end,
+        expires_at=_end_of(wish, now, may_end),
+        may_end_at=may_end,
         ends_set_at=now,
     )
     instance.experiments.set(wish.experiments)
     Member.objects.create(instance=instance, user=owner, role=MemberRole.OWNER)
     instance.record_creation(by=owner)
     return instance
+
+
+def _end_of(wish: Wish, now: datetime, latest: datetime | None) -> datetime | None:
+    if wish.end is None:
+        return latest
+    if wish.end <= now:
+        raise Refused(_("Choose a moment that is still to come."), "end")
+    if latest is None:
+        return wish.end
+    if timezone.localtime(wish.end).date() > timezone.localtime(latest).date():
+        last = day(latest)
+        raise Refused(_("A machine of this size may live until %(day)s at most.") % {"day": last}, "end")
+    return min(wish.end, latest)
 
 
 def start(instance: Instance, by: User) -> None:
@@ -239,7 +255,7 @@ def _still_manages(by: User) -> Q:
 
 def _claim_again(instance: Instance) -> None:
     """A stopped machine gave back its CPUs and memory; starting it needs them on the same host."""
-    host = Host.objects.select_for_update().get(instances=instance)
+    host = Host.objects.select_for_update(no_key=True, of=("self",)).get(instances=instance)
     if not room_of(host, apart_from=instance.pk).fits(Need(instance.vcpus, instance.memory_mib, 0)):
         raise Refused(_("The host of this machine is full at the moment. Try again when another machine has stopped."))
 
@@ -248,8 +264,3 @@ def _why_not(instance: Instance) -> str:
     if instance.state in WORKING:
         return _("The machine is busy with something else. Wait until it is done.")
     return _("The machine is not in a state in which that is possible. Reload the page to see how it is now.")
-
-
-def history(instance: Instance) -> Iterable[Transition]:
-    """What happened to the machine, newest first."""
-    return instance.transitions.select_related("by").order_by("-at", "-pk")

@@ -19,13 +19,14 @@ from rest_framework.response import Response
 
 from experiments.access import experiments_for
 from experiments.models import Experiment, User
-from instances import actions, life, sight
-from instances.models import Flavour, Image, Instance, Member, Plan, Thumbnail, Transition
+from instances import actions, history, life, sight
+from instances.models import Flavour, Image, Instance, Member, Plan, Thumbnail
 from instances.models.catalogue import PlanQuerySet, plans_for
 from instances.models.instance import InstanceQuerySet
 from instances.serializers import (
     MAX_EXPERIMENTS,
     AwakeSerializer,
+    EventSerializer,
     FlavourSerializer,
     ImageSerializer,
     InstanceNameSerializer,
@@ -33,7 +34,6 @@ from instances.serializers import (
     LastMomentSerializer,
     MoreTimeSerializer,
     PlanSerializer,
-    TransitionSerializer,
     WishSerializer,
 )
 from instances.states import LIVE, State
@@ -200,11 +200,12 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         """Try again after an error."""
         return self._ask(actions.retry)
 
-    @extend_schema(responses=TransitionSerializer(many=True), filters=False)
+    @extend_schema(responses=EventSerializer(many=True), filters=False)
     @action(detail=True, filterset_class=None)
     def history(self, request: Request, **kwargs: Any) -> Response:
-        """What happened to the machine, newest first."""
-        return self._page(cast("QuerySet[Transition]", actions.history(self._find())), TransitionSerializer)
+        """What happened to the machine, its time and its people, newest first."""
+        page = self.paginate_queryset(history.timeline(self._find()))
+        return self.get_paginated_response(EventSerializer(history.told_of(page or []), many=True).data)
 
     @extend_schema(
         responses={(200, "image/webp"): OpenApiTypes.BINARY, 404: OpenApiResponse(DETAIL, _("No picture yet."))}
@@ -244,10 +245,6 @@ class InstanceViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
     def _show(self, instance: Instance, code: int) -> Response:
         """The machine as it now is in the database."""
         return Response(self.get_serializer(self.get_queryset().get(pk=instance.pk)).data, status=code)
-
-    def _page(self, rows: QuerySet[Any], serializer: type[serializers.ModelSerializer[Any]]) -> Response:
-        page = self.paginate_queryset(rows)
-        return self.get_paginated_response(serializer(page, many=True, context=self.get_serializer_context()).data)
 
 
 def _user(request: Request) -> User:

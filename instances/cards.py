@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from experiments.models import User
 from instances import evidence
 from instances.limits import Facts, Verdict, Why
-from instances.models import Instance, MemberChange, Transition
+from instances.models import Instance
 from instances.states import TRANSITIONS, WORKING, State
 
 Words = str | Promise
@@ -63,41 +63,6 @@ USE_ICONS = {
 }
 SOON = timedelta(days=2)
 MAKING = {State.BUILDING, State.STARTING, State.REBOOTING}
-
-HISTORY: dict[str, Words] = {
-    State.BUILDING: gettext_lazy("Machine ordered"),
-    State.STARTING: gettext_lazy("Disk made, switching on"),
-    State.ACTIVE: gettext_lazy("Ready for work"),
-    State.STOPPING: gettext_lazy("Stop asked for"),
-    State.STOPPED: gettext_lazy("Stopped"),
-    State.REBOOTING: gettext_lazy("Restart asked for"),
-    State.HIBERNATING: gettext_lazy("Falling asleep"),
-    State.HIBERNATED: gettext_lazy("Asleep"),
-    State.UNREACHABLE: gettext_lazy("The host stopped answering"),
-    State.ERROR: gettext_lazy("Something failed"),
-    State.DELETING: gettext_lazy("Deletion asked for"),
-    State.BINNED: gettext_lazy("Put into the recycle bin"),
-    State.DELETED: gettext_lazy("Deleted for good"),
-}
-
-
-MEMBERS: dict[str, Words] = {
-    MemberChange.Act.ADDED: gettext_lazy("%(who)s was added: %(role)s"),
-    MemberChange.Act.JOINED: gettext_lazy("%(who)s came by a link: %(role)s"),
-    MemberChange.Act.ROLE: gettext_lazy("%(who)s from now on: %(role)s"),
-    MemberChange.Act.REMOVED: gettext_lazy("%(who)s was removed"),
-    MemberChange.Act.LEFT: gettext_lazy("%(who)s left"),
-    MemberChange.Act.OWNER: gettext_lazy("Handed over to %(who)s"),
-}
-
-
-class Event(NamedTuple):
-    """A line of the machine's history."""
-
-    said: Words
-    by: User | None
-    at: datetime
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -309,28 +274,3 @@ def _line(name: str, begun: dict[str, datetime], order: list[str], instance: Ins
         return Line(STEPS[name], "done", at, max(0.0, (end - at).total_seconds()))
     status = "failed" if instance.state == State.ERROR else "now"
     return Line(STEPS[name], status, at, (timezone.now() - at).total_seconds())
-
-
-def said(transition: Transition) -> Words:
-    """A row of the history in plain words."""
-    if transition.origin == State.BINNED and transition.to == State.STOPPED:
-        return _("Brought back")
-    asked = transition.to == State.STARTING and transition.origin != State.BUILDING
-    return _("Start asked for") if asked else HISTORY.get(transition.to, transition.to)
-
-
-def happened(instance: Instance, most: int) -> list[Event]:
-    """What happened to the machine and who came and went, newest first, `most` lines of it."""
-    moves = instance.transitions.select_related("by").order_by("-at", "-pk")[:most]
-    changes = instance.member_changes.select_related("by", "user").order_by("-at", "-pk")[:most]
-    lines = [Event(said(row), row.by, row.at, row.reason) for row in moves]
-    entries = instance.entries.select_related("by").order_by("-at", "-pk")[:most]
-    lines += [Event(evidence.entry_words(row.kind, row.facts), row.by, row.at, row.reason) for row in entries]
-    lines += [Event(change_said(row), row.by if row.by != row.user else None, row.at) for row in changes]
-    return sorted(lines, key=lambda line: line.at, reverse=True)[:most]
-
-
-def change_said(change: MemberChange) -> Words:
-    """A change of the members in plain words."""
-    facts = {"who": change.user or _("somebody"), "role": change.get_role_display()}
-    return str(MEMBERS[change.act]) % facts

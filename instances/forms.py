@@ -18,6 +18,7 @@ from instances.keyboards import KEYBOARDS
 from instances.models import Flavour, Image, Instance, Plan
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN
+from instances.times import end_of_day
 
 SCREENS = ["1280x800", "1440x900", "1920x1080", "2560x1440"]
 DEFAULT_SCREEN = (1440, 900)
@@ -132,6 +133,13 @@ class MachineForm(forms.Form):
     comments = forms.CharField(
         label=_("Notes"), max_length=2500, required=False, widget=forms.Textarea(attrs={"rows": 2})
     )
+    end = forms.DateField(
+        label=_("Last day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"invalid": _("Choose a day.")},
+        help_text=_("Leave it empty for the full time. After this day the machine sleeps and is then deleted."),
+    )
     request_key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
@@ -218,6 +226,7 @@ class MachineForm(forms.Form):
             keyboard=cleaned["keyboard"],
             request_key=cleaned["request_key"],
             comments=cleaned["comments"],
+            end=end_of_day(cleaned["end"]) if cleaned["end"] else None,
         )
 
 

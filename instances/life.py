@@ -145,7 +145,7 @@ def bring_back(instance: Instance, by: User) -> None:
     """
     check_manager(instance, by)
     with transaction.atomic():
-        owner = User.objects.select_for_update().get(pk=instance.owner_id)
+        owner = User.objects.select_for_update(no_key=True).get(pk=instance.owner_id)
         if not may_create(Instance.objects.live().filter(owner=owner).count(), quota_of(owner)):
             raise Refused(_("There is no room for another machine. Delete one first."))
         _move(instance, State.STOPPED, by)

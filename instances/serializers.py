@@ -19,11 +19,12 @@ from experiments.models import Experiment, User
 from experiments.serializers import ExperimentSerializer, PersonSerializer
 from instances import evidence
 from instances.actions import Wish
-from instances.cards import said, steps_of
+from instances.cards import steps_of
 from instances.expiry import Rulebook
 from instances.forms import DEFAULT_SCREEN, printable, suggested_name
+from instances.history import Event
 from instances.keyboards import KEYBOARDS
-from instances.models import Flavour, Image, Instance, Member, MemberRole, Plan, Transition
+from instances.models import Flavour, Image, Instance, Member, MemberRole, Plan
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN
 from instances.sentences import told
@@ -159,6 +160,7 @@ class WishSerializer(serializers.Serializer[Wish]):
     screen_width = serializers.IntegerField(min_value=MIN_SCREEN, max_value=MAX_SCREEN, default=DEFAULT_SCREEN[0])
     screen_height = serializers.IntegerField(min_value=MIN_SCREEN, max_value=MAX_SCREEN, default=DEFAULT_SCREEN[1])
     keyboard = serializers.ChoiceField(choices=KEYBOARDS, default="us")
+    end = serializers.DateTimeField(default=None, allow_null=True, help_text=_("An earlier end than it may have."))
     request_key = serializers.UUIDField(
         default=uuid4, help_text=_("Of your making. Sent again, it returns the machine made the first time.")
     )
@@ -188,7 +190,7 @@ class WishSerializer(serializers.Serializer[Wish]):
         """What `actions.create` takes; call `is_valid` first."""
         asked = self.validated_data
         name = asked["name"] or suggested_name(self._user(), asked["experiments"][:1], asked["plan"].image)
-        same = ("plan", "experiments", "screen_width", "screen_height", "keyboard", "request_key", "comments")
+        same = ("plan", "experiments", "screen_width", "screen_height", "keyboard", "request_key", "comments", "end")
         return Wish(name=name, **{field: asked[field] for field in same})
 
 
@@ -208,20 +210,22 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
         fields = ["person", "role", "since"]
 
 
-class TransitionSerializer(serializers.ModelSerializer[Transition]):
-    """One move from state to state. `by` is empty where a worker or the host made it so."""
+class EventSerializer(serializers.Serializer[Any]):
+    """A line of the history. `by` is empty where a worker or the host did it; moves alone have `origin` and `to`."""
 
-    by = serializers.CharField(source="by.__str__", default="", read_only=True)
+    kind = serializers.ChoiceField(choices=["state", "time", "people"], read_only=True)
+    at = serializers.DateTimeField(read_only=True)
+    origin = serializers.CharField(read_only=True)
+    to = serializers.CharField(read_only=True)
+    by = serializers.SerializerMethodField()
     reason = serializers.SerializerMethodField()
-    said = serializers.SerializerMethodField(help_text=_("The move in plain words."))
+    said = serializers.SerializerMethodField(help_text=_("What happened, in plain words."))
 
-    class Meta:
-        model = Transition
-        fields = ["at", "origin", "to", "by", "reason", "said"]
-        read_only_fields = fields
+    def get_by(self, event: Event) -> str:
+        return str(event.by or "")
 
-    def get_reason(self, transition: Transition) -> str:
-        return told(transition.reason)
+    def get_reason(self, event: Event) -> str:
+        return told(event.reason)
 
-    def get_said(self, transition: Transition) -> str:
-        return str(said(transition))
+    def get_said(self, event: Event) -> str:
+        return str(event.said)

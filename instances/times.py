@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
@@ -21,6 +21,11 @@ def day(when: datetime | None) -> str:
     # Translators: a day of another year, Django's date format
     far = _("D j M Y")
     return formats.date_format(local, near if local.year == timezone.localtime().year else far)
+
+
+def end_of_day(chosen: date) -> datetime:
+    """The last minute of a day in the reader's time zone."""
+    return timezone.make_aware(datetime.combine(chosen, time(23, 59)))
 
 
 def moment(when: datetime | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime
 from uuid import UUID
 
 from django.contrib import messages
@@ -20,6 +20,7 @@ from instances import life
 from instances.actions import NotAllowed, Refused
 from instances.forms import AwakeForm, EndForm, MoreForm, NameForm
 from instances.models import Instance
+from instances.times import end_of_day
 from instances.views import card_for, find, machine_page, person, refused, time_panel
 
 
@@ -44,9 +45,8 @@ def end(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def _moment(day: date, instance: Instance) -> datetime:
-    chosen = timezone.make_aware(datetime.combine(day, time(23, 59)))
     last = instance.may_end_at
-    return last if last and timezone.localtime(last).date() == day else chosen
+    return last if last and timezone.localtime(last).date() == day else end_of_day(day)
 
 
 @login_required

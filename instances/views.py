@@ -22,7 +22,7 @@ from django.views.decorators.http import condition, require_GET, require_http_me
 from experiments.access import experiments_for
 from experiments.models import User
 from instances import actions, sight
-from instances.cards import Card, happened
+from instances.cards import Card
 from instances.expiry import Rulebook
 from instances.forms import (
     DEFAULT_SCREEN,
@@ -35,6 +35,7 @@ from instances.forms import (
     name_for,
     suggested_name,
 )
+from instances.history import happened
 from instances.models import Flavour, FlavourLimit, Host, Image, Instance, LifePolicy, Member, Plan, Thumbnail
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN, InstanceQuerySet

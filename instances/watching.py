@@ -6,10 +6,12 @@ import logging
 from contextlib import closing
 from datetime import timedelta
 from threading import Event, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec
 
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from instances import alive, observer
 from instances.drivers import open_host
@@ -32,6 +34,9 @@ LOOK_WHILE_WORKING = 1.0
 LOOK_AT_REST = 10.0
 """Seconds between full looks; events bring the next look forward."""
 
+SLOW = 5.0
+"""Seconds that a full look may take: a host that needs longer twice gets no new machines until it is quick again."""
+
 CAPACITY_EVERY = timedelta(seconds=30)
 PROBE_EVERY = 0.3
 HOSTS_EVERY = 2.0
@@ -46,6 +51,7 @@ class HostWatch:
         self.stopped = Event()
         self.wake = Event()
         self.misses = 0
+        self.slow_looks = 0
         self.threads = [Thread(target=self._listen, daemon=True), Thread(target=self._look, daemon=True)]
 
     def start(self) -> None:
@@ -92,14 +98,29 @@ class HostWatch:
         measured_at = None
         while not self.stopped.is_set():
             self.wake.clear()
-            now = timezone.now()
+            now, begun = timezone.now(), monotonic()
             statuses = driver.observe()
             self.misses = 0
             _guarded(self._settle, statuses, now)
-            if measured_at is None or now - measured_at > CAPACITY_EVERY:
+            if self.too_slow(monotonic() - begun):
+                measured_at = None  # once it is quick again, being measured makes it well
+            elif measured_at is None or now - measured_at > CAPACITY_EVERY:
                 _guarded(self.measure, driver)
                 measured_at = now
             self.wake.wait(self._pause())
+
+    def too_slow(self, seconds: float) -> bool:
+        """Whether this look and the one before took too long; then the host says so and takes no new machines."""
+        self.slow_looks = self.slow_looks + 1 if seconds > SLOW else 0
+        if self.slow_looks < 2:
+            return False
+        _guarded(self._degraded)
+        return True
+
+    def _degraded(self) -> None:
+        Host.objects.filter(pk=self.host_id).update(
+            problem=gettext_noop("It answers slowly. It gets no new machines until it is quick again.")
+        )
 
     def measure(self, driver: Driver) -> None:
         """Write down what the host has.

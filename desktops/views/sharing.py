@@ -62,7 +62,6 @@ def people(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if facts["manages"]:
         facts |= {
             "candidates": members.candidates(instance),
-            "roles": RoleForm(),
             "form": InvitationForm(auto_id="invite-%s"),
             "invitations": sharing.invitations_of(instance),
             "public": sharing.public_link(instance),

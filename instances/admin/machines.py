@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import Q, QuerySet
@@ -21,6 +22,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdo
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from experiments.models import User
 from instances import actions, life
@@ -123,10 +125,23 @@ class EntryInline(ReadOnly, TabularInline):
         return entry_words(entry.kind, entry.facts)
 
 
+class WhyForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
+    """Nothing of the machine, but why staff keep it or keep it no longer: its history and its owner read it."""
+
+    why = forms.CharField(
+        label=gettext_lazy("Why it is kept"),
+        max_length=300,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=gettext_lazy("Read by its owner in the history. Goes with “Keep” and “Keep no longer”."),
+    )
+
+
 @admin.register(Instance)
 class InstanceAdmin(ModelAdmin):
     """Nothing here is written by hand: every change is asked of `actions`, as from the owner's pages."""
 
+    form = WhyForm
     inlines = [TransitionInline, EntryInline, MemberInline]
     list_display = ["name", "look", "owner", "host", "image", "size", "since", "trouble"]
     list_filter = [
@@ -164,13 +179,14 @@ class InstanceAdmin(ModelAdmin):
         (gettext_lazy("Times"), {"fields": [
             ("created_at", "booted_at", "desktop_ready_at"), ("state_since", "deadline_at"),
             ("last_used_at", "worked_at", "awake_until"), ("expires_at", "may_end_at", "pinned"),
-            ("deleted_at", "bin_until"),
+            ("deleted_at", "bin_until"), "why",
         ]}),
         (gettext_lazy("Kept by VISA"), {"fields": [("uuid", "generation", "attempt")]}),
     ]  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: Instance | None = None) -> list[str]:
-        return list(flatten_fieldsets(cast("Any", self.fieldsets)))
+        shown = flatten_fieldsets(cast("Any", self.fieldsets))
+        return [name for name in shown if name != "why"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -240,11 +256,11 @@ class InstanceAdmin(ModelAdmin):
 
     @action(description=gettext_lazy("Keep: no end, no sleep"), icon="keep", permissions=["change"])
     def pin(self, request: HttpRequest, obj: Instance) -> None:
-        _ask_each(request, [obj], _pin)
+        _ask_each(request, [obj], lambda one, by: life.pin(one, by, True, request.POST.get("why", "")[:300]))
 
     @action(description=gettext_lazy("Keep no longer"), icon="keep_off", permissions=["change"])
     def unpin(self, request: HttpRequest, obj: Instance) -> None:
-        _ask_each(request, [obj], _unpin)
+        _ask_each(request, [obj], lambda one, by: life.pin(one, by, False, request.POST.get("why", "")[:300]))
 
     @action(description=gettext_lazy("Bring back"), icon="restore_from_trash", permissions=["change"])
     def back(self, request: HttpRequest, obj: Instance) -> None:

@@ -1,15 +1,16 @@
 // Forms whose answer is JSON: {"ok": true}, or a sentence and the field at fault.
 
-const show = (place, told, form) => {
+/** Says in `place` and at the field why not; nothing where it was done. */
+export const show = (place, told, form) => {
     form.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
     place.replaceChildren(...(told.ok ? [] : [Object.assign(document.createElement("li"), { textContent: told.error })]));
-    const field = told.field && form.elements[told.field];
-    field?.setAttribute?.("aria-invalid", "true");
-    field?.focus?.();
+    const field = told.field && form.querySelector(`[name="${told.field}"]:not([type=hidden])`);
+    field?.setAttribute("aria-invalid", "true");
+    field?.focus();
 };
 
-async function send(form, button) {
-    const body = new URLSearchParams(new FormData(form, button));
+/** What the site answers; nothing where the page loads again, because the sign-in has ended. */
+export async function send(form, body) {
     try {
         const answer = await fetch(form.action, { method: "POST", body });
         if (!answer.headers.get("Content-Type")?.includes("json")) return location.reload();
@@ -23,7 +24,7 @@ async function send(form, button) {
 export async function submit(event, place) {
     event.preventDefault();
     const form = event.target;
-    const told = await send(form, event.submitter);
+    const told = await send(form, new URLSearchParams(new FormData(form, event.submitter)));
     form.elements.confirmed?.remove();
     if (told) show(place, told, form);
     return Boolean(told?.ok);

@@ -47,7 +47,7 @@ found.querySelector("form").addEventListener("submit", async (event) => {
         sessionStorage.removeItem(kept);
         location.assign(told.desktop);
     } catch {
-        document.dispatchEvent(new CustomEvent("visa:say", { detail: page.dataset.failed }));
+        document.dispatchEvent(new CustomEvent("visa:say", { detail: document.body.dataset.failed }));
     }
 });
 
@@ -55,7 +55,7 @@ if (!secret) {
     say(page.dataset.incomplete);
     document.getElementById("join-sign-in")?.remove();
 } else if ("signedIn" in page.dataset) {
-    look().catch(() => say(page.dataset.failed));
+    look().catch(() => say(document.body.dataset.failed));
 } else {
     location.replace(page.dataset.signIn);
 }

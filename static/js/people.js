@@ -1,5 +1,6 @@
 // The people of a machine: its forms answer in JSON, with a sentence where something cannot be.
 
+import { send, show } from "./answers.js";
 import { listen, say } from "./events.js";
 
 const panel = document.getElementById("people");
@@ -28,23 +29,6 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     }
 });
 
-async function send(form, body) {
-    const answer = await fetch(form.action, { method: "POST", body });
-    if (answer.redirected) location.reload();
-    return answer.json();
-}
-
-function show(form, told) {
-    const place = errors(form);
-    form.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
-    place.replaceChildren();
-    if (told.ok) return;
-    place.append(Object.assign(document.createElement("li"), { textContent: told.error }));
-    const field = form.querySelector(`[name="${told.field}"]:not([type=hidden])`);
-    field?.setAttribute("aria-invalid", "true");
-    field?.focus();
-}
-
 function done(form, told) {
     if ("leadsHome" in form.dataset) return location.assign("/");
     if (form.dataset.shows) {
@@ -61,15 +45,11 @@ function done(form, told) {
 
 async function submit(form, body) {
     for (const menu of panel.querySelectorAll("details.menu[open]")) menu.open = false;
-    try {
-        const told = await send(form, body);
-        show(form, told);
-        if (told.ok) done(form, told);
-        return told.ok;
-    } catch {
-        document.dispatchEvent(new CustomEvent("visa:say", { detail: document.body.dataset.failed }));
-        return false;
-    }
+    const told = await send(form, body);
+    if (!told) return false;
+    show(errors(form), told, form);
+    if (told.ok) done(form, told);
+    return Boolean(told.ok);
 }
 
 panel.addEventListener("submit", (event) => {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from desktops import chat, support
 from instances.models import Instance
 from instances.states import State
 from tests.browser.conftest import Site, Visit, aside
+from tests.desktops.rooms import granted
 from tests.people import Facility, experiment, image, machine, plan
 from visa_site.settings import BASE_DIR
 
@@ -29,6 +32,7 @@ def pages_of(people: Facility) -> list[str]:
         "/machines/past/",
         "/notices/",
         "/profile/",
+        f"/join/{people.machine.uuid}/",
         "/accounts/password/change/",
         "/accounts/logout/",
         "/nowhere/",
@@ -45,11 +49,20 @@ def serious(page: Page) -> list[str]:
 
 @pytest.fixture
 def full_house(people: Facility) -> Facility:
-    """Alice has a machine in every state."""
+    """Alice has a machine in every state; on the first one people wrote, and support is inside and asks."""
     for state in State:
         problem = "Something broke. Try again." if state == State.ERROR else ""
         aside(machine, people.alice, people.plan, people.host, state=state, problem=problem)
+    aside(chat.send, people.bob, people.machine, uuid4(), "See https://example.org/peaks")
+    aside(granted, people.ines, people.machine)
+    aside(support.ask, people.machine, people.sam, "Your fit looks stuck.", 30, control=True)
     return people
+
+
+def unfold(page: Page) -> None:
+    """Everything that the page keeps folded; on the machine's page once its people are fetched."""
+    page.wait_for_load_state("networkidle")
+    page.evaluate("document.querySelectorAll('details.drawer').forEach(one => { one.open = true })")
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
@@ -59,6 +72,7 @@ def test_axe_finds_nothing_serious(full_house: Facility, visit: Visit, site: Sit
     faults = serious(page)
     for path in pages_of(full_house)[1:]:
         page.goto(f"{site.url}{path}")
+        unfold(page)
         faults += serious(page)
     entrance = visit(None, "/accounts/login/", color_scheme=theme, viewport=size)
     assert not faults + serious(entrance)

@@ -32,7 +32,12 @@ def house() -> Facility:
 
 def all_at_once(what: Callable[[int], T]) -> list[T]:
     """Run `what` in CROWD threads that begin together, each with a database connection of its own."""
-    gate = Barrier(CROWD)
+    return together(CROWD, what)
+
+
+def together(crowd: int, what: Callable[[int], T]) -> list[T]:
+    """Run `what` in so many threads that begin together."""
+    gate = Barrier(crowd)
 
     def one(number: int) -> T:
         gate.wait()
@@ -41,8 +46,8 @@ def all_at_once(what: Callable[[int], T]) -> list[T]:
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(CROWD) as pool:
-        return list(pool.map(one, range(CROWD)))
+    with ThreadPoolExecutor(crowd) as pool:
+        return list(pool.map(one, range(crowd)))
 
 
 def wish(house: Facility) -> Wish:
@@ -116,3 +121,22 @@ def test_the_last_room_goes_to_one_of_those_who_start_stopped_machines(house: Fa
         return True
 
     assert sum(all_at_once(start)) == 1
+
+
+def test_who_starts_and_creates_at_once_never_waits_for_themselves(house: Facility) -> None:
+    """A start holds the host and names the person; a creation holds the person and wants the host."""
+    house.alice.quota = 100
+    house.alice.save()
+    stopped = [machine(house.alice, house.plan, house.host, state=State.STOPPED) for _ in range(CROWD)]
+
+    def act(number: int) -> None:
+        if number % 2:
+            actions.start(stopped[number], house.alice)
+        else:
+            actions.create(house.alice, wish(house))
+
+    for _again in range(3):
+        all_at_once(act)
+        Instance.objects.filter(pk__in=[one.pk for one in stopped]).update(state=State.STOPPED)
+        for one in stopped:
+            one.refresh_from_db()

@@ -123,6 +123,15 @@ def test_an_interrupt_for_make_alone_is_noticed(tmp_path: Path) -> None:
         make.wait()
 
 
+@pytest.mark.parametrize(("command", "minds"), [("make", True), ("make & wait", False)])
+def test_make_in_the_background_of_a_script_minds_no_interrupt(tmp_path: Path, command: str, minds: bool) -> None:
+    script = "from deploy.run import minding_make; print(minding_make() is not None)"
+    (tmp_path / "Makefile").write_text(f"all:\n\t@{sys.executable} -c '{script}'\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(minds)
+
+
 def test_without_make_above_nothing_is_taken_for_an_interrupt() -> None:
     assert parent_make() is None or interrupted(parent_make()) is False
     assert not interrupted(None)

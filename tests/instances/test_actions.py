@@ -13,6 +13,7 @@ from instances import actions
 from instances.actions import NotAllowed, Refused, Wish
 from instances.models import FlavourLimit, Host, Image, Instance, MemberRole, Plan, Visibility
 from instances.states import State
+from instances.times import end_of_day
 from tests.people import Facility, facility, machine, person
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +47,29 @@ def test_a_wish_becomes_a_machine_that_a_worker_shall_build(house: Facility) -> 
     assert made.deadline_at is not None
     assert list(made.steps.values_list("name", flat=True)) == ["place"]
     assert made.transitions.get().by == house.alice
+
+
+def test_a_machine_may_be_given_a_shorter_life_when_it_is_made(house: Facility) -> None:
+    soon = timezone.now() + timedelta(days=2)
+    made = actions.create(house.alice, wish(house, end=soon))
+    assert made.expires_at == soon
+    assert made.may_end_at is not None
+    assert made.may_end_at > soon + timedelta(days=10)
+
+
+@pytest.mark.parametrize("days", [-1, 400])
+def test_an_end_in_the_past_or_beyond_the_limit_is_refused_at_its_field(house: Facility, days: int) -> None:
+    with pytest.raises(Refused) as refusal:
+        actions.create(house.alice, wish(house, end=timezone.now() + timedelta(days=days)))
+    assert refusal.value.field == "end"
+    assert house.alice.machines.count() == 1
+
+
+def test_the_last_possible_day_is_the_full_time(house: Facility) -> None:
+    full = actions.create(house.bob, wish(house)).expires_at
+    assert full is not None
+    made = actions.create(house.bob, wish(house, end=end_of_day(timezone.localtime(full).date())))
+    assert made.expires_at == made.may_end_at
 
 
 def test_a_second_press_finds_the_first_ones_machine(house: Facility) -> None:

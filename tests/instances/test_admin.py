@@ -20,7 +20,7 @@ from redis import Redis
 from desktops.models import Connection
 from experiments.models import Role, User
 from instances import tasks
-from instances.models import Flavour, Host, Image, Instance, Plan, Protocol, Stray, Transition
+from instances.models import Entry, Flavour, Host, Image, Instance, Plan, Protocol, Stray, Transition
 from instances.states import State
 from tests import people
 from tests.people import Facility
@@ -436,3 +436,8 @@ def test_a_host_is_drained_and_taken_back(admin: Client, facility: Facility) -> 
 def test_a_host_that_carries_machines_is_not_deleted(admin: Client, facility: Facility) -> None:
     admin.post(f"{HOSTS}{facility.host.pk}/delete/", {"post": "yes"})
     assert Host.objects.filter(pk=facility.host.pk).exists()
+
+
+def test_who_keeps_a_machine_says_why(admin: Client, facility: Facility) -> None:
+    press(admin, facility.machine, "pin", why="Reference measurement")
+    assert Entry.objects.get(instance=facility.machine, kind="pinned").reason == "Reference measurement"

@@ -14,6 +14,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from experiments.models import Experiment, Role, User
+from instances import life, members
 from instances.models import FlavourLimit, Image, Instance, Member, MemberRole, Plan, Thumbnail, Transition, Visibility
 from instances.states import State
 from tests import people
@@ -240,6 +241,18 @@ def test_the_history_is_told_newest_first(facility: Facility) -> None:
     assert [row["to"] for row in rows] == ["active", "building"]
     assert rows[1]["by"] == "Alice Example"
     assert rows[0]["said"] == "Ready for work"
+
+
+def test_the_history_tells_of_time_and_people_too(facility: Facility) -> None:
+    life.pin(facility.machine, facility.admin, True, "Reference measurement")
+    members.remove(facility.machine, facility.alice, facility.bob)
+    rows = body(client(facility.alice).get(f"{API}{facility.machine.uuid}/history/"))["results"]
+    told = [(row["kind"], row["said"], row["by"], row["reason"]) for row in rows[:2]]
+    assert told == [
+        ("people", "Bob Example was removed", "Alice Example", ""),
+        ("time", "Kept by staff: no end, no sleep", "Admin Example", "Reference measurement"),
+    ]
+    assert [row["to"] for row in rows[2:]] == ["active", "building"]
 
 
 def test_members_are_named_without_their_addresses(facility: Facility) -> None:
@@ -480,3 +493,13 @@ def test_a_machine_comes_back_from_the_bin_or_is_deleted_for_good(facility: Faci
         assert client(facility.bob).post(f"{API}{binned.uuid}/{verb}/").status_code == 404
         assert body(client(facility.alice).post(f"{API}{binned.uuid}/{verb}/"), 202)["state"] == state
     assert "detail" in body(client(facility.alice).post(f"{API}{facility.machine.uuid}/bring-back/"), 409)
+
+
+def test_a_program_may_give_a_new_machine_a_shorter_life(facility: Facility) -> None:
+    soon = timezone.now() + timedelta(days=2)
+    asked = wish(facility, end=soon.isoformat())
+    made = client(facility.bob).post(API, asked, format="json")
+    assert made.status_code == 201
+    assert Instance.objects.get(uuid=made.json()["uuid"]).expires_at == soon
+    late = wish(facility, end=(soon + timedelta(days=400)).isoformat())
+    assert list(body(client(facility.bob).post(API, late, format="json"), 400)) == ["end"]

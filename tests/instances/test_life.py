@@ -13,7 +13,7 @@ from django.utils import timezone
 from experiments.models import Role, RoleGrant, User
 from instances import life
 from instances.actions import NotAllowed, Refused
-from instances.cards import happened
+from instances.history import happened
 from instances.models import Extending, Extension, Image, Instance, LifePolicy, Notice
 from instances.states import State
 from tests.people import Facility, facility, machine

@@ -9,7 +9,7 @@ import pytest
 from experiments.models import Role, User
 from instances import actions, members
 from instances.actions import NotAllowed, Refused
-from instances.cards import happened
+from instances.history import happened
 from instances.models import Instance, Member, MemberRole, Notice
 from instances.states import State
 from tests.people import Facility, facility, machine, person

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from instances import actions, tasks
-from instances.actions import Wish
+from instances.actions import Refused, Wish
 from instances.drivers import open_host
 from instances.drivers.base import Driver, Power
 from instances.drivers.storage import disk_name, seed_name
@@ -17,7 +17,7 @@ from instances.leases import lease
 from instances.models import Host, Image, Instance
 from instances.specs import host_spec
 from instances.states import State
-from instances.watching import HostWatch
+from instances.watching import SLOW, HostWatch
 from tests.instances.drivers.machines import Eyes
 from tests.people import Facility, machine
 
@@ -330,6 +330,24 @@ def test_a_host_that_could_not_be_prepared_says_so_until_it_is_mended(house: Fac
     assert not Host.objects.get().reachable
     Host.objects.update(blocked_networks="10.0.0.0/8")
     assert look() == ""
+    assert Host.objects.get().reachable
+
+
+def test_a_host_that_is_slow_twice_takes_no_new_machines_until_it_is_quick(house: Facility, driver: Driver) -> None:
+    watch = HostWatch(house.host)
+    assert not watch.too_slow(SLOW + 1)
+    assert Host.objects.get().reachable
+    assert watch.too_slow(SLOW + 1)
+    with pytest.raises(Refused, match="host"):
+        new_machine(house)
+    assert not watch.too_slow(SLOW - 1)
+    watch.measure(driver)
+    assert Host.objects.get().reachable
+
+
+def test_slow_looks_with_a_quick_one_between_are_forgiven(house: Facility) -> None:
+    watch = HostWatch(house.host)
+    assert not any([watch.too_slow(SLOW + 1), watch.too_slow(SLOW - 1), watch.too_slow(SLOW + 1)])
     assert Host.objects.get().reachable
 
 

@@ -62,7 +62,8 @@ export class Requests {
         const title = make("p", { class: "ask-title", id: `ask-${key.replaceAll(" ", "-")}` }, sentence);
         const time = until && make("span", { class: "small muted ask-time", role: "timer", "aria-live": "off" }, icon("clock"), make("span"));
         const words = make("div", {}, title, ...details, time);
-        const whole = make("li", { class: "ask", role: "group", "aria-labelledby": title.id }, make("div", { class: "ask-head" }, face(who), words), make("div", { class: "ask-acts" }, ...acts));
+        const parts = [make("div", { class: "ask-head" }, face(who), words), make("div", { class: "ask-acts" }, ...acts)];
+        const whole = make("li", {}, make("div", { class: "ask", role: "group", "aria-labelledby": title.id }, ...parts));
         const card = { key, whole, time, until: until && Date.parse(until), began: Date.now() };
         this.cards.set(key, card);
         place("announcer").textContent = `${sentence} ${this.words.askHow}`;
