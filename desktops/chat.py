@@ -47,7 +47,7 @@ def send(user: User, instance: Instance, key: UUID, text: str) -> ChatMessage:
     Room.objects.get_or_create(instance=instance)
     with transaction.atomic():
         # One after the other: a reader who has seen message 6 must never have missed a 5 that was not yet committed.
-        Room.objects.select_for_update().get(instance=instance)
+        Room.objects.select_for_update(no_key=True).get(instance=instance)
         before = ChatMessage.objects.filter(instance=instance, author=user, key=key).first()
         if before:
             return before

@@ -103,7 +103,7 @@ class Gallery:
             self._opening = asyncio.create_task(self._open())
         try:
             opened = await asyncio.shield(self._opening)
-        except BaseException:
+        except (ScreenUnavailable, ScreenRefused, asyncio.CancelledError):
             self.leave(watcher)
             raise
         return (self._line or opened).screen

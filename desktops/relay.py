@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -83,7 +84,7 @@ class Viewer(Protocol):
     def abort(self) -> None: ...
 
 
-class Conversation:
+class Conversation(ABC):
     """An accepted WebSocket whose viewer speaks RFB to us, until one side ends it or `end` is called.
 
     `direct` is a server's own way to its socket (`desktops.server`), which spares half the cost of a frame; without it
@@ -111,9 +112,9 @@ class Conversation:
         if not self._asked.done():
             self._asked.set_result(ending)
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the machine; again does no harm."""
-        raise NotImplementedError
 
     async def run(self) -> Ending:
         """Until the end. The machine is let go afterwards; the viewer is still to be told."""
@@ -130,12 +131,13 @@ class Conversation:
         if not told and self._direct:
             self._direct.abort()
 
+    @abstractmethod
     def _introduction(self) -> Handshake:
-        raise NotImplementedError
+        """How the screen presents itself to this viewer."""
 
+    @abstractmethod
     async def _pump(self, rest: bytes) -> Ending:
         """What comes after the handshake, of which `rest` came with it."""
-        raise NotImplementedError
 
     async def _talk(self) -> Ending:
         try:

@@ -35,7 +35,7 @@ def issue(user: User, name: str = "", days: int = DEFAULT_DAYS) -> tuple[Persona
     if not 1 <= days <= MAX_DAYS:
         raise ValueError(f"A token lives for 1 to {MAX_DAYS} days, not {days}.")
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         if valid_tokens(user).count() >= MAX_TOKENS:
             raise TooManyTokens(
                 _("You have %(count)d tokens. Revoke one that you no longer use.") % {"count": MAX_TOKENS}
