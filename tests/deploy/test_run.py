@@ -127,7 +127,9 @@ def test_an_interrupt_for_make_alone_is_noticed(tmp_path: Path) -> None:
 def test_make_in_the_background_of_a_script_minds_no_interrupt(tmp_path: Path, command: str, minds: bool) -> None:
     script = "from deploy.run import minding_make; print(minding_make() is not None)"
     (tmp_path / "Makefile").write_text(f"all:\n\t@{sys.executable} -c '{script}'\n")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # Itself started by `make test`, an inner make would take up the outer one's flags and tell of its directories.
+    outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in outer} | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert done.stdout.decode().strip() == str(minds)
 
