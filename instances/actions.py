@@ -256,6 +256,10 @@ def _still_manages(by: User) -> Q:
 def _claim_again(instance: Instance) -> None:
     """A stopped machine gave back its CPUs and memory; starting it needs them on the same host."""
     host = Host.objects.select_for_update(no_key=True, of=("self",)).get(instances=instance)
+    if host.lost:
+        raise Refused(
+            _("The host of this machine does not answer. Its files are kept: start it when the host is back.")
+        )
     if not room_of(host, apart_from=instance.pk).fits(Need(instance.vcpus, instance.memory_mib, 0)):
         raise Refused(_("The host of this machine is full at the moment. Try again when another machine has stopped."))
 

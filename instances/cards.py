@@ -121,6 +121,10 @@ class Card:
         return self.manages and self.found.why in {Why.ENDING, Why.ENDED}
 
     @property
+    def host_lost(self) -> bool:
+        return self.instance.host is not None and self.instance.host.lost
+
+    @property
     def mine(self) -> bool:
         return self.instance.owner_id == self.user.pk
 
@@ -157,7 +161,7 @@ class Card:
             return Act("open", _("Open desktop"), "monitor-play", self.desktop_url, "get")
         if self.making:
             return Act("watch", _("Watch it start"), "eye", self.url, "get")
-        start = _starts().get(State(self.instance.state))
+        start = None if self.host_lost else _starts().get(State(self.instance.state))
         if start and self.manages and self.ended:
             return Act("time", _("Ask for more time"), "hourglass", f"{self.url}#time", "get")
         if start and self.manages:
@@ -183,7 +187,9 @@ class Card:
 
     @property
     def waits_for(self) -> str:
-        """What somebody who may not act needs to know."""
+        """What somebody who cannot start it needs to know."""
+        if self.instance.state in _starts() and self.host_lost:
+            return _("Its host does not answer. Its files are kept, and it can be started when the host is back.")
         if self.primary or self.manages or self.working:
             return ""
         return _("Only %(owner)s can start it.") % {"owner": self.instance.owner}

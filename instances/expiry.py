@@ -15,12 +15,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from instances import tasks
+from instances import sweeps, tasks
 from instances.evidence import REASONS
-from instances.limits import FEW, Act, Facts, Rule, Verdict, Why, load, too_many, verdict
-from instances.models import Entry, IllegalTransition, Instance, LifePolicy, Notice, Superseded, TimeLimit
+from instances.judgement import RUNNING
+from instances.limits import Act, Facts, Rule, Verdict, Why, load, verdict
+from instances.models import Entry, IllegalTransition, Instance, LifePolicy, Superseded, TimeLimit
 from instances.models.instance import InstanceQuerySet
-from instances.models.life import limits_of, staff
+from instances.models.life import limits_of
 from instances.notices import Kind, tell
 from instances.states import State
 
@@ -31,7 +32,6 @@ AT_MOST = timedelta(hours=12)
 
 BATCH = 1000
 TAKES = {Act.HIBERNATE, Act.DELETE}
-TOLD_EVERY = timedelta(days=1)
 JUDGED = {State.ACTIVE, State.STOPPED, State.HIBERNATED, State.ERROR}
 RESTS_ON = [
     *("last_used_at", "worked_at", "awake_until", "job_at", "booted_at", "idle_warned_at"),
@@ -83,27 +83,16 @@ def expire() -> None:
     due = Instance.objects.filter(state__in=JUDGED, due_at__lte=now).select_related("owner", "plan")
     machines = due.prefetch_related("owner__role_grants").order_by("due_at")[:BATCH]
     judged = [(instance, book.judge(instance, now)) for instance in machines]
-    if _held(judged, book.policy, now):
+    kept_long_enough = in_bin_until(now)
+    if sweeps.held(sum(found.act in TAKES for _, found in judged) + len(kept_long_enough), now, book.policy):
         judged = [(instance, found) for instance, found in judged if found.act not in TAKES]
+        kept_long_enough = []
     for instance, found in judged:
         try:
             carry_out(instance, found, book, now)
         except (Superseded, IllegalTransition):
             log.info("%s changed while it was judged; it is looked at again", instance.uuid)
-    empty_bin(now)
-
-
-def _held(judged: list[tuple[Instance, Verdict]], policy: LifePolicy, now: datetime) -> bool:
-    """Whether so much would be taken at once that staff have to allow it; they are told once a day."""
-    taken = sum(found.act in TAKES for _instance, found in judged)
-    if not too_many(taken, Instance.objects.live().count() if taken > FEW else 0):
-        return False
-    if policy.sweeps_allowed_until is not None and now < policy.sweeps_allowed_until:
-        return False
-    log.warning("%d machines would sleep or be deleted at once; staff have to allow it", taken)
-    fresh = Notice.objects.filter(kind=Kind.SWEEP_HELD, at__gt=now - TOLD_EVERY).values("user")
-    tell(staff().exclude(pk__in=fresh), Kind.SWEEP_HELD, count=str(taken))
-    return True
+    empty_bin(kept_long_enough)
 
 
 def carry_out(instance: Instance, found: Verdict, book: Rulebook, now: datetime) -> None:
@@ -153,10 +142,15 @@ def _iso(when: datetime | None) -> str:
     return when.isoformat() if when else ""
 
 
-def empty_bin(now: datetime) -> None:
-    """Have what was kept long enough deleted for good."""
-    old = Instance.objects.filter(state=State.BINNED, bin_until__lte=now).select_related("owner")
-    for instance in old.order_by("bin_until")[:BATCH]:
+def in_bin_until(now: datetime) -> list[Instance]:
+    """What was kept long enough. One that runs was brought back without our knowledge: the observer takes it out."""
+    old = Instance.objects.filter(state=State.BINNED, bin_until__lte=now).exclude(power__in=RUNNING)
+    return list(old.select_related("owner").order_by("bin_until")[:BATCH])
+
+
+def empty_bin(machines: list[Instance]) -> None:
+    """Have these deleted for good."""
+    for instance in machines:
         try:
             with transaction.atomic():
                 instance.transition(State.DELETING, only_if=Q(bin_until=instance.bin_until), bin_until=None)

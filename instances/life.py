@@ -8,6 +8,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from experiments.models import Role, User
 from instances import tasks
@@ -17,6 +18,8 @@ from instances.models import Entry, Extending, Extension, IllegalTransition, Ins
 from instances.models.life import limits_of, staff
 from instances.notices import Kind, tell
 from instances.states import LIVE, State
+
+GIVEN_UP = gettext_noop("Given up with its host, which does not answer. Nothing was removed there.")
 
 
 def set_end(instance: Instance, by: User, end: datetime) -> None:
@@ -59,6 +62,25 @@ def pin(instance: Instance, by: User, pinned: bool, reason: str = "") -> None:
         if changed.update(pinned=pinned, due_at=timezone.now(), end_warned_at=None, idle_warned_at=None):
             instance.pinned = pinned
             _enter(instance, "pinned" if pinned else "unpinned", by, reason)
+
+
+def give_up(instance: Instance, by: User, reason: str = "") -> None:
+    """Count a machine as deleted whose host is silent for good and cannot be asked to remove it. For administrators.
+
+    Nothing is touched on the host; should it come back, its domains are shown as unknown machines. Raises Refused.
+    """
+    if not by.has_role(Role.ADMIN):
+        raise NotAllowed(_("Only staff may give machines up."))
+    if instance.host is None or not instance.host.lost:
+        raise Refused(_("Its host answers. Delete the machine instead."))
+    try:
+        with transaction.atomic():
+            if instance.state != State.DELETING:
+                instance.transition(State.DELETING, by=by)
+            instance.transition(State.DELETED, by=by, reason=reason or GIVEN_UP, bin_until=None)
+            tell([instance.owner], Kind.GIVEN_UP, instance)
+    except (IllegalTransition, Superseded) as error:
+        raise Refused(_("The machine has changed meanwhile. Reload the page to see how it is now.")) from error
 
 
 # More time

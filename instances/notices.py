@@ -48,7 +48,12 @@ class Kind(StrEnum):
     LIFE_ENDED = "life_ended"
     LIFE_DELETED = "life_deleted"
     LIFE_BACK = "life_back"
+    GIVEN_UP = "given_up"
     SWEEP_HELD = "sweep_held"
+    HOST_LOST = "host_lost"
+    HOST_BACK = "host_back"
+    HOST_SILENT = "host_silent"
+    HOST_WELL = "host_well"
     TIME_ASKED = "time_asked"
     TIME_GIVEN = "time_given"
     TIME_REFUSED = "time_refused"
@@ -87,10 +92,23 @@ SENTENCES: dict[Kind, Sentence] = {
     Kind.LIFE_ENDED: Sentence(_("“%(machine)s” came to its end. It is deleted %(when)s."), "clock"),
     Kind.LIFE_DELETED: Sentence(_("“%(machine)s” was deleted after its end."), "trash-2", "machines-past"),
     Kind.LIFE_BACK: Sentence(_("%(who)s brought “%(machine)s” back from the recycle bin."), "history"),
+    Kind.GIVEN_UP: Sentence(_("Staff gave “%(machine)s” up: its host does not come back."), "trash-2", "machines-past"),
     Kind.SWEEP_HELD: Sentence(
         _("%(count)s machines would sleep or be deleted at once. Look at the limits, and allow it if it is right."),
         "triangle-alert",
         "admin:instances_lifepolicy_changelist",
+    ),
+    Kind.HOST_LOST: Sentence(
+        _("The host of %(machines)s does not answer. Your files are kept; we tell you when it is back."),
+        "wifi-off",
+        "home",
+    ),
+    Kind.HOST_BACK: Sentence(_("The host of %(machines)s answers again."), "circle-check", "home"),
+    Kind.HOST_SILENT: Sentence(
+        _("Host %(host)s does not answer. Machines on it: %(count)s."), "wifi-off", "admin:instances_host_changelist"
+    ),
+    Kind.HOST_WELL: Sentence(
+        _("Host %(host)s answers again. Machines on it: %(count)s."), "circle-check", "admin:instances_host_changelist"
     ),
     Kind.TIME_ASKED: Sentence(
         _("%(who)s asks for more time for “%(machine)s”."), "clock", "admin:instances_extension_changelist", "reason"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +19,9 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
-from instances import limits, screen, tasks
+from instances import limits, outages, screen, sweeps, tasks
 from instances.drivers.base import DomainStatus, Power
-from instances.judgement import RUNNING, Cause, Move, on_absence, on_power
+from instances.judgement import RUNNING, Cause, Move, on_absence, on_power, on_return
 from instances.models import Host, IllegalTransition, Instance, LifePolicy, Protocol, Stray, Superseded
 from instances.states import LIVE, ON_HOST, State
 
@@ -35,6 +36,17 @@ NOTE_EVERY = timedelta(seconds=30)
 READ_EVERY = timedelta(minutes=1)
 """Between two readings of a machine's CPU counter."""
 
+JUST_DELETED = timedelta(hours=1)
+"""A domain whose machine was deleted longer ago is left to staff."""
+
+LOOKED_AT = [
+    *("uuid", "state", "state_since", "built_at", "lease_until", "power", "missing_since", "observed_at"),
+    *("console_host", "console_port", "address", "problem", "cpu_readings"),
+]
+"""The columns that a look compares; the others, secrets among them, are not read for it."""
+
+PAUSED = _("It is paused on its host, so its programs stand still. Restart it, or tell your local contact.")
+
 UNDRAWN_PATIENCE = timedelta(seconds=20)
 """A desktop that answers but stays one flat colour is taken as ready after this time: its image may be plain."""
 
@@ -43,27 +55,55 @@ PROBE_SECONDS = 4.0
 
 def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> None:
     """Make the rows of one host agree with a full look at it that began at `now`."""
+    outages.answers(host, now)
     seen = {status.uuid: status for status in statuses}
-    mine = Instance.objects.filter(host=host)
-    for instance in mine.filter(state__in=ON_HOST):
+    busy_percent = cache(lambda: LifePolicy.current().busy_percent)
+    unchanged = []
+    for instance in Instance.objects.filter(host=host, state__in=ON_HOST).only(*LOOKED_AT):
         status = seen.pop(instance.uuid, None)
         if status is None:
             _absent(instance, now)
-        else:
-            _present(instance, status, now)
-    _unexpected(host, set(seen))
+        elif not _present(instance, status, now, busy_percent) and _stale(instance, now):
+            unchanged.append(instance.pk)
+    if unchanged:
+        Instance.objects.filter(pk__in=unchanged).update(observed_at=now)
+    _unexpected(host, seen, now)
 
 
-def _present(instance: Instance, status: DomainStatus, now: datetime) -> None:
-    _note(instance, status, now)
+def _stale(instance: Instance, now: datetime) -> bool:
+    return instance.observed_at is None or now - instance.observed_at > NOTE_EVERY
+
+
+def _present(instance: Instance, status: DomainStatus, now: datetime, busy_percent: Callable[[], int]) -> bool:
+    """Write what was seen of one machine, where that is news; whether it was."""
+    news = _news(instance, status) | _work(instance, status, now, busy_percent)
+    if news:
+        Instance.objects.filter(pk=instance.pk, state=instance.state).update(**news, observed_at=now)
+        if "problem" in news:
+            instance.tell("problem")
     if instance.state == State.REBOOTING and status.power not in RUNNING:
         tasks.ring(instance.pk)
-    move = on_power(State(instance.state), status.power)
+    move = _move(instance, status, now)
     if move and instance.state_since < now:  # else the look is older than the state and says nothing about it
         _make(instance, move)
+    return bool(news)
 
 
-def _note(instance: Instance, status: DomainStatus, now: datetime) -> None:
+def _move(instance: Instance, status: DomainStatus, now: datetime) -> Move | None:
+    state = State(instance.state)
+    found = on_return(state, status.power) if instance.missing_since is not None else None
+    return found or on_power(state, status.power, asleep=status.hibernated, ran_before=_ran_before(instance, now))
+
+
+def _ran_before(instance: Instance, now: datetime) -> bool:
+    """Whether an earlier look in this same state saw it running, and no worker is at it."""
+    seen = instance.observed_at is not None and instance.observed_at > instance.state_since
+    free = instance.lease_until is None or instance.lease_until < now
+    return seen and free and instance.power in RUNNING
+
+
+def _news(instance: Instance, status: DomainStatus) -> dict[str, Any]:
+    """The columns that are to say something else than they do."""
     console = status.console
     facts = {
         "power": status.power,
@@ -73,14 +113,12 @@ def _note(instance: Instance, status: DomainStatus, now: datetime) -> None:
     }
     if status.addresses:
         facts["address"] = status.addresses[0]
-    changed = any(getattr(instance, name) != value for name, value in facts.items())
-    facts |= _work(instance, status, now)
-    stale = instance.observed_at is None or now - instance.observed_at > NOTE_EVERY
-    if changed or stale or "cpu_readings" in facts:
-        Instance.objects.filter(pk=instance.pk, state=instance.state).update(**facts, observed_at=now)
+    if instance.state == State.ACTIVE:
+        facts["problem"] = PAUSED if status.power == Power.PAUSED else ""
+    return {name: value for name, value in facts.items() if getattr(instance, name) != value}
 
 
-def _work(instance: Instance, status: DomainStatus, now: datetime) -> dict[str, Any]:
+def _work(instance: Instance, status: DomainStatus, now: datetime, busy_percent: Callable[[], int]) -> dict[str, Any]:
     """What the host's CPU counter says of the machine's work, once a minute.
 
     After a time in which nobody looked, the doubt is the owner's benefit: it may have worked all along.
@@ -90,7 +128,7 @@ def _work(instance: Instance, status: DomainStatus, now: datetime) -> dict[str, 
         return {}
     fresh = limits.with_reading(readings, now.timestamp(), status.cpu_seconds)
     blind = instance.observed_at is not None and now - instance.observed_at > limits.BLIND
-    works = limits.load(fresh) >= LifePolicy.current().busy_percent
+    works = limits.load(fresh) >= busy_percent()
     return {"cpu_readings": fresh} | ({"worked_at": now} if works or blind else {})
 
 
@@ -105,53 +143,68 @@ def _absent(instance: Instance, now: datetime) -> None:
         _make(instance, move)
 
 
-def _make(instance: Instance, move: Move) -> None:
+def _make(seen: Instance, move: Move) -> None:
+    instance = Instance.objects.get(pk=seen.pk)
     facts: dict[str, Any] = {}
     if move.to == State.STARTING:
         facts = {"attempt": instance.attempt + 1, "booted_at": timezone.now()}
     try:
-        instance.transition(move.to, reason=_sentence(move.cause), **facts)
+        instance.transition(move.to, reason=SENTENCES[move.cause], only_if=Q(state=seen.state), **facts)
     except (Superseded, IllegalTransition):
         log.info("%s moved on before the observation was written", instance.uuid)
 
 
-def _sentence(cause: Cause) -> str:
-    return {
-        Cause.SHUT_DOWN: _("It was shut down from inside, or on its host."),
-        Cause.CRASHED: _("The machine crashed. Its disk is kept: try again to start it."),
-        Cause.STARTED_ELSEWHERE: _("It was started on its host."),
-        Cause.BACK: _("Its host answers again."),
-        Cause.LOST: _("Its host no longer knows this machine. Please tell your local contact."),
-        Cause.DONE: "",
-    }[cause]
+SENTENCES = {
+    Cause.SHUT_DOWN: _("It was shut down from inside, or on its host."),
+    Cause.CRASHED: _("The machine crashed. Its disk is kept: try again to start it."),
+    Cause.STARTED_ELSEWHERE: _("It was started on its host."),
+    Cause.BACK: _("Its host answers again."),
+    Cause.OFF_MEANWHILE: _("Its host answers again; the machine was switched off meanwhile. Its disk is kept."),
+    Cause.SAVED: _("Its memory was saved on its host: it sleeps, and goes on as it was."),
+    Cause.FORGOTTEN: _("Its saved memory is no longer on its host: it starts afresh, with its disk as it was."),
+    Cause.FOUND: _("Its host knows it again."),
+    Cause.LOST: _("Its host no longer knows this machine. Please tell your local contact."),
+    Cause.DONE: "",
+}
 
 
-def _unexpected(host: Host, unknown: set[UUID]) -> None:
-    """Domains of ours with no row here: deleted ones are removed at the second look, others shown to staff."""
-    deleted = set(
-        Instance.objects.filter(uuid__in=unknown, host=host, state=State.DELETED).values_list("uuid", flat=True)
-    )
-    Stray.objects.filter(host=host).exclude(domain__in=unknown).delete()
-    for uuid in unknown:
-        stray, first_look = Stray.objects.get_or_create(host=host, domain=uuid)
-        if first_look:
-            log.warning("host %s carries %s, which no live machine accounts for", host, uuid)
-        elif uuid in deleted and timezone.now() - stray.first_seen_at >= SECOND_LOOK:
+def _unexpected(host: Host, unknown: dict[UUID, DomainStatus], now: datetime) -> None:
+    """Domains of ours that no live row knows are shown to staff.
+
+    At the second look those are removed that staff want away, and those whose machine was deleted a moment ago: it was
+    still being built. What was deleted longer ago may have been brought back to its host on purpose.
+    """
+    known = {stray.domain: stray for stray in Stray.objects.filter(host=host)}
+    if known.keys() - unknown.keys():
+        Stray.objects.filter(host=host).exclude(domain__in=unknown).delete()
+    for uuid, status in unknown.items():
+        _note_stray(host, known.get(uuid), status)
+    second = {uuid for uuid in unknown.keys() & known.keys() if now - known[uuid].first_seen_at >= SECOND_LOOK}
+    for uuid in second:
+        if known[uuid].removal_asked_at is not None:
+            tasks.ring_to_remove(known[uuid].pk)
+    if second:
+        _remove_just_deleted(host, second, now)
+
+
+def _note_stray(host: Host, stray: Stray | None, status: DomainStatus) -> None:
+    if stray is None:
+        log.warning("host %s carries %s, which no live machine accounts for", host, status.uuid)
+        Stray.objects.get_or_create(host=host, domain=status.uuid, defaults={"power": status.power})
+    elif stray.power != status.power:
+        Stray.objects.filter(pk=stray.pk).update(power=status.power)
+
+
+def _remove_just_deleted(host: Host, uuids: set[UUID], now: datetime) -> None:
+    deleted = Instance.objects.filter(host=host, uuid__in=uuids, state=State.DELETED)
+    late = list(deleted.filter(state_since__gt=now - JUST_DELETED).values_list("uuid", flat=True))
+    if late and not sweeps.held(len(late), now):
+        for uuid in late:
             _have_removed(host.pk, str(uuid))
 
 
 def _have_removed(host_id: int, uuid: str) -> None:
     transaction.on_commit(lambda: tasks.remove_deleted.delay(host_id, uuid), robust=True)
-
-
-def lost_contact(host: Host, problem: str) -> None:
-    """The host did not answer twice: say so on it and on its running machines."""
-    Host.objects.filter(pk=host.pk).update(problem=problem)
-    for instance in Instance.objects.filter(host=host, state=State.ACTIVE):
-        try:
-            instance.transition(State.UNREACHABLE, reason=_("Its host does not answer. We keep trying."))
-        except Superseded:
-            continue
 
 
 def rebooted(uuid: UUID, at: datetime) -> None:

@@ -25,15 +25,18 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     _S.BUILDING: frozenset({_S.STARTING, _S.DELETING, _S.ERROR}),
     _S.STARTING: frozenset({_S.ACTIVE, _S.DELETING, _S.ERROR}),
     _S.ACTIVE: frozenset(
-        {_S.STOPPING, _S.REBOOTING, _S.HIBERNATING, _S.STOPPED, _S.UNREACHABLE, _S.DELETING, _S.ERROR}
+        {
+            *(_S.STOPPING, _S.REBOOTING, _S.HIBERNATING, _S.DELETING),
+            *(_S.STOPPED, _S.HIBERNATED, _S.UNREACHABLE, _S.ERROR),
+        }
     ),
     _S.STOPPING: frozenset({_S.STOPPED, _S.DELETING, _S.ERROR}),
-    _S.STOPPED: frozenset({_S.STARTING, _S.DELETING}),
+    _S.STOPPED: frozenset({_S.STARTING, _S.HIBERNATED, _S.DELETING, _S.ERROR}),
     _S.REBOOTING: frozenset({_S.ACTIVE, _S.DELETING, _S.ERROR}),
     _S.HIBERNATING: frozenset({_S.HIBERNATED, _S.ACTIVE, _S.DELETING, _S.ERROR}),
-    _S.HIBERNATED: frozenset({_S.STARTING, _S.DELETING}),
-    _S.UNREACHABLE: frozenset({_S.ACTIVE, _S.STOPPED, _S.DELETING, _S.ERROR}),
-    _S.ERROR: frozenset({_S.STARTING, _S.DELETING}),
+    _S.HIBERNATED: frozenset({_S.STARTING, _S.STOPPED, _S.DELETING, _S.ERROR}),
+    _S.UNREACHABLE: frozenset({_S.ACTIVE, _S.STOPPED, _S.HIBERNATED, _S.DELETING, _S.ERROR}),
+    _S.ERROR: frozenset({_S.STARTING, _S.STOPPED, _S.DELETING}),
     _S.DELETING: frozenset({_S.BINNED, _S.DELETED, _S.ERROR}),
     _S.BINNED: frozenset({_S.STOPPED, _S.DELETING}),
     _S.DELETED: frozenset(),

@@ -14,10 +14,11 @@ from django.utils.translation import gettext_noop as _
 
 from instances import notices, pictures
 from instances.drivers import open_host
-from instances.drivers.base import DomainStatus, Driver, DriverError, HostUnreachable, Power
+from instances.drivers.base import DomainStatus, Driver, DriverError, HostUnreachable
 from instances.drivers.storage import machine_of
+from instances.judgement import RUNNING
 from instances.leases import lease
-from instances.models import Host, IllegalTransition, Instance, Superseded
+from instances.models import Host, IllegalTransition, Instance, Stray, Superseded
 from instances.specs import host_spec, instance_spec
 from instances.states import WORKING, State
 
@@ -72,6 +73,8 @@ def _work(instance: Instance) -> None:
 def _open(instance: Instance) -> Driver:
     if instance.host is None:
         raise DriverError(_("This machine has no host."), permanent=True)
+    if instance.host.lost:  # asking it would only keep a worker from the machines of other hosts
+        raise HostUnreachable(_("Its host does not answer. It goes on by itself as soon as the host is back."))
     return open_host(host_spec(instance.host))
 
 
@@ -174,12 +177,22 @@ def _hibernate(driver: Driver, instance: Instance) -> None:
 
 
 def _delete(driver: Driver, instance: Instance) -> None:
-    if instance.bin_until and _find(driver, instance):
+    found = _find(driver, instance)
+    if instance.bin_until and found:
         if _is_off(driver, instance):
             instance.transition(State.BINNED)
         return
+    if instance.deleted_at and found and found.power in RUNNING:
+        _keep_in_bin(instance)
+        return
     driver.destroy(instance.uuid)
     instance.transition(State.DELETED, deleted_at=instance.deleted_at or timezone.now(), bin_until=None)
+
+
+def _keep_in_bin(instance: Instance) -> None:
+    """What lay in the bin and runs was brought back without our knowledge: the database may be an older copy."""
+    why = _("It runs on its host though it lay in the recycle bin. Nothing was deleted.")
+    instance.transition(State.BINNED, reason=why, bin_until=timezone.now() + timedelta(days=1))
 
 
 WORK = {
@@ -194,7 +207,7 @@ WORK = {
 
 def _is_running(driver: Driver, instance: Instance) -> bool:
     found = _find(driver, instance)
-    return found is not None and found.power in {Power.RUNNING, Power.PAUSED}
+    return found is not None and found.power in RUNNING
 
 
 def _find(driver: Driver, instance: Instance) -> DomainStatus | None:
@@ -203,10 +216,14 @@ def _find(driver: Driver, instance: Instance) -> DomainStatus | None:
 
 @shared_task
 def sweep() -> None:
-    """Ring again for machines that wait for work, and end the wait of those whose deadline has passed."""
+    """Ring again for machines that wait for work, and end the wait of those whose deadline has passed.
+
+    On a host that is silent nothing is overdue: its machines wait until it is back, and lose nothing.
+    """
     now = timezone.now()
     working = Instance.objects.filter(state__in=WORKING)
-    for pk in working.filter(deadline_at__lt=now).values_list("pk", flat=True):
+    overdue = working.filter(deadline_at__lt=now).exclude(host__lost_since__isnull=False)
+    for pk in overdue.values_list("pk", flat=True):
         _end_the_wait(pk)
     unheld = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
     waiting = working.filter(unheld, deadline_at__gte=now, state_since__lt=now - RING_AGAIN)
@@ -283,6 +300,25 @@ def remove_deleted(host_id: int, uuid: str) -> None:
     gone = Instance.objects.filter(uuid=uuid, host=host_id, state=State.DELETED).select_related("host").first()
     if gone:
         _clear(gone)
+
+
+def ring_to_remove(stray_id: int) -> None:
+    """After commit, have a worker take an unknown domain off its host, as staff asked; the observer rings again."""
+    transaction.on_commit(lambda: remove_stray.delay(stray_id), robust=True)
+
+
+@shared_task
+def remove_stray(stray_id: int) -> None:
+    """Take off its host what staff want away and no live machine, on whatever host, goes by."""
+    asked = Stray.objects.filter(removal_asked_at__isnull=False).select_related("host")
+    stray = asked.filter(pk=stray_id).first()
+    if stray is None or Instance.objects.filter(uuid=stray.domain).exclude(state=State.DELETED).exists():
+        return
+    try:
+        with closing(open_host(host_spec(stray.host))) as driver:
+            driver.destroy(stray.domain)
+    except DriverError as error:
+        log.warning("%s could not be removed from host %s yet: %s", stray.domain, stray.host, error)
 
 
 @shared_task

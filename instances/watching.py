@@ -1,10 +1,12 @@
-"""The observer's process: for each host one thread that hears its events and one that looks, and one for probes."""
+"""The observer's process: for each host a thread that hears its events, one that looks and one that measures.
+
+One more asks the machines themselves. Only threads can hang in a call to a host: `HostWatch.check` tells when one does.
+"""
 
 from __future__ import annotations
 
 import logging
 from contextlib import closing
-from datetime import timedelta
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec
@@ -13,7 +15,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from instances import alive, observer
+from instances import alive, observer, outages
 from instances.drivers import open_host
 from instances.drivers.base import Driver, DriverError, HostUnreachable
 from instances.models import Host, Instance
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from instances.drivers.base import DomainEvent, DomainStatus
 
 P = ParamSpec("P")
+HANGS = gettext_noop("The host took the question and does not answer.")
 log = logging.getLogger(__name__)
 
 LOOK_WHILE_WORKING = 1.0
@@ -37,7 +40,13 @@ LOOK_AT_REST = 10.0
 SLOW = 5.0
 """Seconds that a full look may take: a host that needs longer twice gets no new machines until it is quick again."""
 
-CAPACITY_EVERY = timedelta(seconds=30)
+SILENT = 15.0
+"""Seconds after which a look that has not ended counts as silence, whatever the call to the host still waits for."""
+
+APART = 0.25
+"""Seconds between the beginnings of two looks at least: a burst of events is one look."""
+
+CAPACITY_EVERY = 30.0
 PROBE_EVERY = 0.3
 HOSTS_EVERY = 2.0
 
@@ -52,7 +61,10 @@ class HostWatch:
         self.wake = Event()
         self.misses = 0
         self.slow_looks = 0
-        self.threads = [Thread(target=self._listen, daemon=True), Thread(target=self._look, daemon=True)]
+        self.well = False
+        self.unmeasured = Event()
+        self.looking_since: float | None = None
+        self.threads = [Thread(target=work, daemon=True) for work in (self._listen, self._look, self._measure_on)]
 
     def start(self) -> None:
         for thread in self.threads:
@@ -61,6 +73,7 @@ class HostWatch:
     def stop(self) -> None:
         self.stopped.set()
         self.wake.set()
+        self.unmeasured.set()
 
     @property
     def lives(self) -> bool:
@@ -84,6 +97,7 @@ class HostWatch:
     def _look(self) -> None:
         """Look again and again with one open host, opening it anew after trouble."""
         while not self.stopped.is_set():
+            self.looking_since = monotonic()
             try:
                 with closing(open_host(self.spec)) as driver:
                     self._look_on(driver)
@@ -91,22 +105,23 @@ class HostWatch:
                 self._missed(str(error))
             except DriverError as error:
                 log.warning("host %s: %s", self.host_id, error)
+            self.looking_since = None
             self.stopped.wait(LOOK_WHILE_WORKING)
         connection.close()
 
     def _look_on(self, driver: Driver) -> None:
-        measured_at = None
         while not self.stopped.is_set():
             self.wake.clear()
             now, begun = timezone.now(), monotonic()
+            self.looking_since = begun
             statuses = driver.observe()
+            self.looking_since = None
             self.misses = 0
             _guarded(self._settle, statuses, now)
-            if self.too_slow(monotonic() - begun):
-                measured_at = None  # once it is quick again, being measured makes it well
-            elif measured_at is None or now - measured_at > CAPACITY_EVERY:
-                _guarded(self.measure, driver)
-                measured_at = now
+            if not self.too_slow(monotonic() - begun) and not self.well:
+                self.well = True
+                self.unmeasured.set()
+            self.stopped.wait(max(0.0, begun + APART - monotonic()))
             self.wake.wait(self._pause())
 
     def too_slow(self, seconds: float) -> bool:
@@ -114,13 +129,35 @@ class HostWatch:
         self.slow_looks = self.slow_looks + 1 if seconds > SLOW else 0
         if self.slow_looks < 2:
             return False
+        self.well = False
         _guarded(self._degraded)
         return True
+
+    def check(self) -> None:
+        """Called now and then from another thread: a look that hangs in its call to the host is silence, too."""
+        since = self.looking_since
+        if since is not None and monotonic() - since > SILENT:
+            self._silent(HANGS)
 
     def _degraded(self) -> None:
         Host.objects.filter(pk=self.host_id).update(
             problem=gettext_noop("It answers slowly. It gets no new machines until it is quick again.")
         )
+
+    def _measure_on(self) -> None:
+        """Apart from the looks, whom a storage that hangs must not blind; a host that is not well is left in peace."""
+        while not self.stopped.is_set():
+            self.unmeasured.wait(CAPACITY_EVERY)
+            self.unmeasured.clear()
+            if self.well and not self.stopped.is_set():
+                self._measure()
+
+    def _measure(self) -> None:
+        try:
+            with closing(open_host(self.spec)) as driver:
+                _guarded(self.measure, driver)
+        except DriverError as error:
+            log.warning("host %s: not measured: %s", self.host_id, error)
 
     def measure(self, driver: Driver) -> None:
         """Write down what the host has.
@@ -137,9 +174,6 @@ class HostWatch:
     def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
         observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
 
-    def _lost_contact(self, problem: str) -> None:
-        observer.lost_contact(Host.objects.get(pk=self.host_id), problem)
-
     def _pause(self) -> float:
         busy = False
         try:
@@ -153,7 +187,14 @@ class HostWatch:
     def _missed(self, problem: str) -> None:
         self.misses += 1
         if self.misses >= 2:
-            _guarded(self._lost_contact, problem)
+            self._silent(problem)
+
+    def _silent(self, problem: str) -> None:
+        self.well = False
+        _guarded(self._write_silence, problem)
+
+    def _write_silence(self, problem: str) -> None:
+        outages.silent(Host.objects.get(pk=self.host_id), problem, timezone.now())
 
 
 def _guarded(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -177,6 +218,8 @@ def run(stop: Event) -> None:
     prober.start()
     while not stop.is_set():
         _guarded(_follow, watches)
+        for watch in watches.values():
+            watch.check()
         if not (prober.is_alive() and all(watch.lives for watch in watches.values())):
             raise RuntimeError("A thread of the observer ended; the log says why.")
         alive.mark("observer")

@@ -114,7 +114,7 @@ def _strays() -> list[Trouble]:
             _("Unknown machine on %(host)s") % {"host": stray.host},
             _("It carries our mark and no row knows it: %(domain)s") % {"domain": stray.domain},
             timesince(stray.first_seen_at),
-            reverse("admin:instances_stray_changelist"),
+            reverse("admin:instances_stray_change", args=[stray.pk]),
         )
         for stray in Stray.objects.select_related("host").order_by("first_seen_at")[:SHOWN]
     ]

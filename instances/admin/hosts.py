@@ -1,4 +1,4 @@
-"""The hosts, with a button that asks whether they can be reached, and the strays found on them."""
+"""The hosts, with a button that asks whether they can be reached."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from instances import tasks
-from instances.admin.looking import ReadOnly
-from instances.models import Host, Stray
+from instances.models import Host
 from instances.sentences import told
 from instances.states import LIVE, ON_HOST
 
@@ -197,12 +196,3 @@ class HostAdmin(ModelAdmin):
     @display(description=gettext_lazy("disk free"), ordering="disk_free_gib")
     def disk(self, host: Host) -> str:
         return _("%(free)d of %(all)d GiB") % {"free": host.disk_free_gib, "all": host.disk_gib}
-
-
-@admin.register(Stray)
-class StrayAdmin(ReadOnly, ModelAdmin):
-    """Domains that carry our mark and have no row. VISA never removes them; a person decides."""
-
-    list_display = ["domain", "host", "first_seen_at"]
-    list_filter = ["host"]
-    list_select_related = ["host"]

@@ -129,11 +129,11 @@ class WhyForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stub
     """Nothing of the machine, but why staff keep it or keep it no longer: its history and its owner read it."""
 
     why = forms.CharField(
-        label=gettext_lazy("Why it is kept"),
+        label=gettext_lazy("Why it is kept or given up"),
         max_length=300,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text=gettext_lazy("Read by its owner in the history. Goes with “Keep” and “Keep no longer”."),
+        help_text=gettext_lazy("Read by its owner in the history. Goes with “Keep”, “Keep no longer” and “Give up”."),
     )
 
 
@@ -169,7 +169,7 @@ class InstanceAdmin(ModelAdmin):
         "unpin_all",
         "bring_back_all",
     ]
-    actions_submit_line = ["start", "retry", "stop", "reboot", "hibernate", "pin", "unpin", "back"]
+    actions_submit_line = ["start", "retry", "stop", "reboot", "hibernate", "pin", "unpin", "back", "forgo"]
     fieldsets = [
         (None, {"fields": ["name", "in_words", "trouble", "owner", "experiments_shown", "comments"]}),
         (gettext_lazy("Size"), {"fields": [
@@ -216,10 +216,11 @@ class InstanceAdmin(ModelAdmin):
         return [one for one in offered if one.action_name.rsplit("_", 1)[-1] in wanted]
 
     def _of_its_time(self, object_id: Any) -> set[str]:
-        instance = Instance.objects.filter(pk=object_id).first()
-        if instance is None or instance.gone:
-            return {"back"} if instance is not None and instance.state == State.BINNED else set()
-        return {"unpin"} if instance.pinned else {"pin"}
+        instance = Instance.objects.select_related("host").filter(pk=object_id).first()
+        if instance is None or instance.state == State.DELETED:
+            return set()
+        offered = {"back"} if instance.gone else {"unpin"} if instance.pinned else {"pin"}
+        return offered | ({"forgo"} if instance.host is not None and instance.host.lost else set())
 
     def save_model(self, request: HttpRequest, obj: Instance, form: Any, change: bool) -> None:
         """Writes nothing: a whole row written back would undo what workers wrote meanwhile. Does what was pressed."""
@@ -228,7 +229,11 @@ class InstanceAdmin(ModelAdmin):
                 pressed.method(request, obj)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
-        asked = [name for name in [*LEADS_TO, "pin", "unpin", "back"] if f"instances_instance_{name}" in request.POST]
+        asked = [
+            name
+            for name in [*LEADS_TO, "pin", "unpin", "back", "forgo"]
+            if f"instances_instance_{name}" in request.POST
+        ]
         return _("Asked for: %(verbs)s") % {"verbs": ", ".join(asked) or "–"}
 
     def response_change(self, request: HttpRequest, obj: Instance) -> HttpResponse:
@@ -265,6 +270,10 @@ class InstanceAdmin(ModelAdmin):
     @action(description=gettext_lazy("Bring back"), icon="restore_from_trash", permissions=["change"])
     def back(self, request: HttpRequest, obj: Instance) -> None:
         _ask_each(request, [obj], life.bring_back)
+
+    @action(description=gettext_lazy("Give up: its host is gone for good"), icon="link_off", permissions=["change"])
+    def forgo(self, request: HttpRequest, obj: Instance) -> None:
+        _ask_each(request, [obj], lambda one, by: life.give_up(one, by, request.POST.get("why", "")[:300]))
 
     # Several machines: the list's actions
 

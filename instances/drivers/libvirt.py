@@ -42,10 +42,12 @@ from instances.drivers.base import (
     Virtualisation,
 )
 from instances.drivers.base import gettext_noop as _
+from instances.drivers.patience import Patient
 from instances.drivers.seed import seed_iso
 
 log = logging.getLogger(__name__)
 
+_OPEN_S = 15.0
 _KEEPALIVE_S, _KEEPALIVE_MISSES = 5, 4
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.25, 10.0
 _CHECK_ALIVE_S = 2.0
@@ -165,14 +167,25 @@ def _if_supported(call: Callable[..., Any], *arguments: Any) -> Any:
     return _unless(libvirt.VIR_ERR_NO_SUPPORT, call, *arguments)
 
 
+def _connect(uri: str) -> libvirt.virConnect:
+    connection = libvirt.open(uri)
+    _if_supported(connection.setKeepAlive, _KEEPALIVE_S, _KEEPALIVE_MISSES)
+    return connection
+
+
+_opening = Patient(_connect)
+
+
 def _open(uri: str) -> libvirt.virConnect:
+    """Keepalives end a call to a host that fell silent; opening one that is silent already has no end of its own."""
     _Loop.ensure()
     try:
-        connection = libvirt.open(uri)
-        _if_supported(connection.setKeepAlive, _KEEPALIVE_S, _KEEPALIVE_MISSES)
-    except libvirt.libvirtError as error:
-        log.warning("%r does not open: %s", uri, error)
+        connection = _opening(uri, _OPEN_S)
+    except (libvirt.libvirtError, TimeoutError) as error:
+        log.warning("%r does not open: %r", uri, error)
         raise HostUnreachable(_SILENT) from error
+    if not connection.isAlive():  # it came too late for somebody else, and has ended since
+        raise HostUnreachable(_SILENT)
     return connection
 
 
@@ -539,6 +552,8 @@ class LibvirtDriver:
                 self.start(uuid)
             elif force:
                 domain.reset(0)
+                if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                    domain.resume()
             else:
                 domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
 

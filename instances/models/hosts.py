@@ -15,6 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 SEEN_RECENTLY = timedelta(minutes=2)
 
+BLIP = timedelta(seconds=20)
+"""A silence shorter than this is a libvirtd that restarts: its machines run on, and nobody's desktop is closed."""
+
 
 def validate_networks(value: str) -> None:
     """Each word must be a network in CIDR notation, for example 10.0.0.0/8."""
@@ -85,6 +88,11 @@ class Host(models.Model):
     found = models.CharField(_("found"), max_length=100, blank=True, editable=False)
     seen_at = models.DateTimeField(_("last seen"), null=True, editable=False)
     problem = models.TextField(_("problem"), blank=True, editable=False)
+    # An outage: since when it is silent or answers again, and when people were last told of each.
+    lost_since = models.DateTimeField(_("silent since"), null=True, editable=False)
+    back_since = models.DateTimeField(_("answers again since"), null=True, editable=False)
+    told_lost_at = models.DateTimeField(_("told that it is silent"), null=True, editable=False)
+    told_back_at = models.DateTimeField(_("told that it answers"), null=True, editable=False)
     # [{"name": of a volume, "bytes": what it takes of the disk}]
     leftovers = models.JSONField(_("disks without a machine"), default=list, editable=False)
 
@@ -110,15 +118,23 @@ class Host(models.Model):
     @property
     def reachable(self) -> bool:
         """The observer saw it within two minutes, and nothing was wrong."""
-        return bool(self.seen_at and timezone.now() - self.seen_at < SEEN_RECENTLY and not self.problem)
+        well = not self.problem and self.lost_since is None
+        return bool(well and self.seen_at and timezone.now() - self.seen_at < SEEN_RECENTLY)
+
+    @property
+    def lost(self) -> bool:
+        """It has not answered for longer than a restart of its libvirtd takes."""
+        return self.lost_since is not None and timezone.now() - self.lost_since >= BLIP
 
 
 class Stray(models.Model):
-    """A domain that carries our metadata and has no row: kept apart, shown to staff, never removed by VISA."""
+    """A domain that carries our metadata and no live row knows: kept apart, shown to staff, removed at their word."""
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, verbose_name=_("host"))
     domain = models.UUIDField(_("domain"))
+    power = models.CharField(_("power"), max_length=10, blank=True)
     first_seen_at = models.DateTimeField(_("first seen"), auto_now_add=True)
+    removal_asked_at = models.DateTimeField(_("removal asked for"), null=True, editable=False)
 
     class Meta:
         verbose_name = _("unknown machine")

@@ -14,10 +14,10 @@ from instances.models.instance import Instance
 class MailGroup(models.TextChoices):
     """What a person may choose to hear of by mail, too; the bell in the pages tells everything."""
 
-    LIFE = "life", _("My machines fall asleep, come to their end or are deleted")
+    LIFE = "life", _("My machines fall asleep, come to their end, are deleted or out of reach")
     TIME = "time", _("Answers when I ask for more time")
     PEOPLE = "people", _("Machines shared with me or handed over to me")
-    STAFF = "staff", _("Others ask for more time, or a sweep waits for my word (staff)")
+    STAFF = "staff", _("Others ask for more time, a sweep waits for my word, or a host is silent (staff)")
 
 
 class Letter(models.Model):

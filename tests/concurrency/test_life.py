@@ -24,13 +24,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from experiments.models import User
-from instances import actions, expiry, life, observer, tasks
+from instances import actions, expiry, life, observer, outages, tasks
 from instances.drivers import open_host
 from instances.drivers.base import Driver
 from instances.evidence import REASONS
 from instances.leases import LEASE, _take
 from instances.limits import Why
 from instances.models import Entry, Host, Instance, Transition
+from instances.models.hosts import BLIP
 from instances.specs import host_spec
 from instances.states import ON_HOST, TRANSITIONS, WORKING, State
 from tests.concurrency.test_races import together
@@ -163,7 +164,8 @@ def show_desktops(_story: Story) -> None:
 
 
 def lose_contact(story: Story) -> None:
-    observer.lost_contact(story.house.host, "The host does not answer.")
+    Host.objects.update(lost_since=timezone.now() - BLIP)
+    outages.silent(story.house.host, "The host does not answer.", timezone.now())
     Host.objects.update(problem="", seen_at=timezone.now())
 
 

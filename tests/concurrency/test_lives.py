@@ -134,7 +134,7 @@ def test_a_machine_is_brought_back_or_lost_but_not_both(house: Facility) -> None
 
     def meet(number: int) -> None:
         if number == 0:
-            expiry.empty_bin(timezone.now())
+            expiry.empty_bin(expiry.in_bin_until(timezone.now()))
             return
         try:
             life.bring_back(Instance.objects.select_related("owner").get(pk=binned[number].pk), house.alice)

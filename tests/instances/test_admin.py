@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.admin.models import DELETION, LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -20,7 +21,7 @@ from redis import Redis
 from desktops.models import Connection
 from experiments.models import Role, User
 from instances import tasks
-from instances.models import Entry, Flavour, Host, Image, Instance, Plan, Protocol, Stray, Transition
+from instances.models import Entry, Flavour, Host, Image, Instance, Notice, Plan, Protocol, Stray, Transition
 from instances.states import State
 from tests import people
 from tests.people import Facility
@@ -241,6 +242,73 @@ def test_what_happened_is_only_read(admin: Client, facility: Facility, page: str
     assert admin.get(f"{page}add/").status_code == 403
     row = Transition.objects.earliest("pk")
     assert admin.post(f"/admin/instances/transition/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+# Unknown machines
+
+
+def stray(facility: Facility, **facts: Any) -> str:
+    """The address of its page."""
+    made = Stray.objects.create(**{"host": facility.host, "domain": uuid4(), "power": "running"} | facts)
+    return f"/admin/instances/stray/{made.pk}/"
+
+
+def rung_for(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    rung: list[int] = []
+    monkeypatch.setattr(tasks, "ring_to_remove", rung.append)
+    return rung
+
+
+def test_an_unknown_machine_is_removed_when_staff_confirm_and_the_log_keeps_who(
+    admin: Client, facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, rung = stray(facility), rung_for(monkeypatch)
+    asked = admin.get(f"{page}delete/").content.decode()
+    assert "with its disk and all files on it" in asked
+    assert rung == []
+    done = admin.post(f"{page}delete/", {"post": "yes"}, follow=True).content.decode()
+    assert "A worker removes" in done
+    assert "asked for" in done
+    one = Stray.objects.get()
+    assert (one.removal_asked_at is not None, rung) == (True, [one.pk])
+    assert LogEntry.objects.get(action_flag=DELETION).user == facility.admin
+
+
+def test_what_is_known_of_an_unknown_machine_is_said(admin: Client, facility: Facility) -> None:
+    gone = people.machine(facility.bob, facility.plan, facility.host, name="Old peaks", state=State.DELETED)
+    assert "It was “Old peaks” of bob" in admin.get(f"{stray(facility, domain=gone.uuid)}change/").content.decode()
+    assert "No machine of this number is known" in admin.get(f"{stray(facility)}change/").content.decode()
+
+
+def test_what_goes_by_the_number_of_a_machine_in_use_is_not_removed(
+    admin: Client, facility: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, rung = stray(facility, host=people.host("other"), domain=facility.machine.uuid), rung_for(monkeypatch)
+    admin.post(f"{page}delete/", {"post": "yes"})
+    assert (Stray.objects.get().removal_asked_at, rung) == (None, [])
+
+
+def test_support_may_look_at_unknown_machines_and_not_remove_them(facility: Facility) -> None:
+    User.objects.filter(pk=facility.sam.pk).update(is_staff=True)
+    page, sam = stray(facility), client(facility.sam)
+    assert sam.get(f"{page}change/").status_code == 200
+    assert sam.post(f"{page}delete/", {"post": "yes"}).status_code == 403
+
+
+# Machines of a host that does not come back
+
+
+def test_staff_give_up_a_machine_whose_host_is_gone_and_its_owner_is_told(admin: Client, facility: Facility) -> None:
+    page = f"{MACHINES}{facility.machine.pk}/change/"
+    assert "instances_instance_forgo" not in admin.get(page).content.decode()
+    Host.objects.update(lost_since=timezone.now() - timedelta(days=3))
+    assert "instances_instance_forgo" in admin.get(page).content.decode()
+    press(admin, facility.machine, "forgo", why="It burned.")
+    facility.machine.refresh_from_db()
+    assert facility.machine.state == State.DELETED
+    last = Transition.objects.latest("pk")
+    assert (last.by, last.reason) == (facility.admin, "It burned.")
+    assert Notice.objects.get(user=facility.alice).kind == "given_up"
 
 
 # Images

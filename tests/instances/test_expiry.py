@@ -145,7 +145,7 @@ def test_at_its_end_it_sleeps_then_lies_in_the_bin_then_is_gone(house: Facility)
     expire()
     assert state(made) == State.DELETING
     assert told(house) == ["life_ending", "life_ended", "life_deleted"]
-    Instance.objects.get(pk=made.pk).transition(State.BINNED)
+    Instance.objects.get(pk=made.pk).transition(State.BINNED, power="off")
     later(made, days=13)
     expire()
     assert state(made) == State.BINNED
@@ -231,6 +231,24 @@ def test_what_staff_allow_is_taken(house: Facility, client: Client) -> None:
     client.post(f"/admin/instances/lifepolicy/{row.pk}/change/", sent | {"instances_lifepolicy_allow_sweeps": "1"})
     expire()
     assert asleep(machines) == 11
+
+
+def test_a_bin_that_would_be_emptied_of_too_many_waits_too(house: Facility) -> None:
+    binned = [
+        machine(house.alice, house.plan, house.host, state=State.BINNED, bin_until=ago(hours=1)) for _ in range(8)
+    ]
+    machines = many(house, 3)
+    expire()
+    assert (asleep(machines), {state(one) for one in binned}) == (0, {State.BINNED})
+    LifePolicy.objects.create(sweeps_allowed_until=ago(hours=-1))
+    expire()
+    assert (asleep(machines), {state(one) for one in binned}) == (3, {State.DELETING})
+
+
+def test_a_machine_that_runs_though_it_lies_in_the_bin_is_not_deleted(house: Facility) -> None:
+    back = machine(house.alice, house.plan, house.host, state=State.BINNED, bin_until=ago(hours=1), power="running")
+    expire()
+    assert state(back) == State.BINNED
 
 
 def test_a_held_sweep_still_warns(house: Facility) -> None:

@@ -3,15 +3,20 @@
 import pytest
 
 from instances.drivers.base import Power
-from instances.judgement import on_absence, on_power
+from instances.judgement import on_absence, on_power, on_return
 from instances.states import TRANSITIONS, WORKING, State
 
 
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("power", list(Power))
-def test_the_observer_asks_only_for_moves_that_the_table_allows(state: State, power: Power) -> None:
-    move = on_power(state, power)
-    assert move is None or move.to in TRANSITIONS[state]
+@pytest.mark.parametrize("asleep", [False, True])
+def test_the_observer_asks_only_for_moves_that_the_table_allows(state: State, power: Power, asleep: bool) -> None:
+    for move in (
+        on_power(state, power, asleep=asleep),
+        on_power(state, power, asleep=asleep, ran_before=True),
+        on_return(state, power),
+    ):
+        assert move is None or move.to in TRANSITIONS[state]
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -23,6 +23,7 @@ from tests.people import Facility, facility
 
 pytestmark = pytest.mark.django_db
 
+FOR_STAFF = {"sweep_held": "12 machines", "host_silent": "host-1", "host_well": "host-1"}
 WHEN = "2026-03-04T12:00:00+00:00"
 
 
@@ -45,9 +46,10 @@ def told(house: Facility, kind: Kind = Kind.LIFE_IDLE, **facts: str) -> Letter:
 
 @pytest.mark.parametrize("kind", sorted(MAILED))
 def test_every_letter_has_a_subject_words_and_a_way_to_the_page(house: Facility, kind: str) -> None:
-    letter = told(house, Kind(kind), reason="Fits <b> & more", words="Until Monday & no longer", count="12")
+    facts = {"reason": "Fits <b> & more", "words": "Until Monday & no longer", "count": "12"}
+    letter = told(house, Kind(kind), machines="“alice's machine”", host="host-1", **facts)
     composed = letters.compose(letter)
-    assert ("12 machines" if kind == Kind.SWEEP_HELD else "alice's machine") in composed.subject
+    assert FOR_STAFF.get(kind, "alice's machine") in composed.subject
     assert "---" not in composed.body
     assert composed.body.startswith("Hello Alice Example,\n\n")
     assert "http://" in composed.body

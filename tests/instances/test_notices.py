@@ -16,6 +16,7 @@ from instances.signals import noticed
 from tests.people import Facility, client_of, facility
 
 pytestmark = pytest.mark.django_db
+FOR_STAFF = {Kind.SWEEP_HELD, Kind.HOST_SILENT, Kind.HOST_WELL}
 
 
 @pytest.fixture
@@ -37,9 +38,11 @@ def test_a_notice_is_a_sentence_with_what_somebody_wrote_below(people: Facility)
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_sentence_that_its_facts_fill(people: Facility, kind: Kind) -> None:
-    notices.tell([people.alice], kind, people.machine, who="Sam Example", when="2026-03-04T12:00:00+00:00", count="12")
+    facts = {"who": "Sam Example", "when": "2026-03-04T12:00:00+00:00", "count": "12"}
+    facts |= {"machines": "“alice's machine”", "host": "host-1"}
+    notices.tell([people.alice], kind, people.machine, **facts)
     told = Told(Notice.objects.latest("pk"))
-    assert ("12 machines" if kind == Kind.SWEEP_HELD else "alice's machine") in told.text
+    assert ("12" if kind in FOR_STAFF else "alice's machine") in told.text
     assert told.url.startswith("/")
     assert SENTENCES[kind].icon
 

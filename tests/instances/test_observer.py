@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from instances import observer, tasks
 from instances.drivers.base import Console, DomainStatus, Driver, Power
-from instances.models import Host, Instance, LifePolicy, Stray
+from instances.models import Instance, LifePolicy, Notice, Stray
+from instances.specs import instance_spec
 from instances.states import State
 from tests.people import Facility, machine
 
@@ -31,6 +32,13 @@ def status(instance: Instance, power: Power, **facts: object) -> DomainStatus:
 
 def look(house: Facility, *statuses: DomainStatus, later: timedelta = timedelta()) -> None:
     observer.settle(house.host, statuses, NOW + later)
+
+
+def removals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The machines that a worker is asked to take off their host."""
+    rung: list[str] = []
+    monkeypatch.setattr(tasks.remove_deleted, "delay", lambda _host, uuid: rung.append(uuid))
+    return rung
 
 
 def row(instance: Instance) -> Instance:
@@ -55,6 +63,7 @@ def test_an_unchanged_look_costs_no_write(house: Facility) -> None:
 @pytest.mark.parametrize(
     ("state", "power", "outcome"),
     [
+        (State.HIBERNATED, Power.OFF, State.STOPPED),
         (State.ACTIVE, Power.OFF, State.STOPPED),
         (State.ACTIVE, Power.CRASHED, State.ERROR),
         (State.STOPPING, Power.OFF, State.STOPPED),
@@ -126,14 +135,111 @@ def test_a_stray_that_is_gone_is_no_longer_shown(house: Facility) -> None:
 def test_a_deleted_machine_still_on_its_host_is_removed_at_the_second_look(
     house: Facility, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = on_host(house, State.DELETED)
-    rung: list[str] = []
-    monkeypatch.setattr(tasks.remove_deleted, "delay", lambda _host, uuid: rung.append(uuid))
+    rung = removals(monkeypatch)
+    gone = on_host(house, State.DELETED, state_since=NOW - timedelta(minutes=3))
     look(house, status(gone, Power.RUNNING))
     assert rung == []
-    Stray.objects.update(first_seen_at=timezone.now() - observer.SECOND_LOOK)
-    look(house, status(gone, Power.RUNNING))
+    look(house, status(gone, Power.RUNNING), later=observer.SECOND_LOOK)
     assert rung == [str(gone.uuid)]
+
+
+def test_what_was_deleted_long_ago_and_is_there_again_is_left_to_staff(
+    house: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung = removals(monkeypatch)
+    gone = on_host(house, State.DELETED, state_since=NOW - timedelta(hours=2))
+    for minute in range(3):
+        look(house, status(gone, Power.RUNNING), later=timedelta(minutes=minute))
+    assert rung == []
+    assert Stray.objects.get().domain == gone.uuid
+
+
+def test_more_than_ten_at_once_are_not_removed_before_staff_allow_it(
+    house: Facility, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung = removals(monkeypatch)
+    gone = [on_host(house, State.DELETED, state_since=NOW - timedelta(minutes=3)) for _number in range(11)]
+    for minute in range(3):
+        look(house, *(status(one, Power.OFF) for one in gone), later=timedelta(minutes=minute))
+    assert rung == []
+    assert Notice.objects.filter(user=house.admin, kind="sweep_held").count() == 1
+    LifePolicy.objects.create(sweeps_allowed_until=NOW + timedelta(days=1))
+    look(house, *(status(one, Power.OFF) for one in gone), later=timedelta(minutes=4))
+    assert len(rung) == 11
+
+
+def test_what_staff_want_away_is_removed_and_rung_for_until_it_is(
+    house: Facility, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = on_host(house, State.STOPPED)
+    driver.create(instance_spec(made))
+    unknown = made.uuid
+    Instance.objects.all().delete()
+    look(house, *driver.observe())
+    tasks.remove_stray(Stray.objects.get().pk)
+    assert [one.uuid for one in driver.observe()] == [unknown]
+    rung: list[int] = []
+    monkeypatch.setattr(tasks.remove_stray, "delay", rung.append)
+    Stray.objects.update(removal_asked_at=NOW)
+    look(house, *driver.observe(), later=timedelta(minutes=1))
+    assert rung == [Stray.objects.get().pk]
+    tasks.remove_stray(rung[0])
+    assert driver.observe() == []
+    look(house, *driver.observe(), later=timedelta(minutes=2))
+    assert not Stray.objects.exists()
+
+
+def test_what_staff_want_away_stays_where_a_machine_in_use_goes_by_its_number(house: Facility, driver: Driver) -> None:
+    made = on_host(house, State.STOPPED)
+    driver.create(instance_spec(made))
+    asked = Stray.objects.create(host=house.host, domain=made.uuid, removal_asked_at=NOW)
+    tasks.remove_stray(asked.pk)
+    assert [one.uuid for one in driver.observe()] == [made.uuid]
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.STOPPED, State.UNREACHABLE])
+def test_a_machine_whose_memory_was_saved_behind_our_back_is_asleep(house: Facility, state: State) -> None:
+    one = on_host(house, state)
+    look(house, status(one, Power.OFF, hibernated=True))
+    assert row(one).state == State.HIBERNATED
+    look(house, status(one, Power.OFF, hibernated=True), later=timedelta(minutes=1))
+    assert row(one).state == State.HIBERNATED
+
+
+def test_a_machine_that_its_host_found_again_is_as_it_is_there(house: Facility) -> None:
+    one, other = on_host(house, State.STOPPED), on_host(house, State.ACTIVE)
+    look(house)
+    look(house, later=observer.SECOND_LOOK)
+    assert (row(one).state, row(other).state) == (State.ERROR, State.ERROR)
+    Instance.objects.update(state_since=NOW)
+    look(house, status(one, Power.OFF), status(other, Power.RUNNING), later=timedelta(minutes=9))
+    assert (row(one).state, row(other).state) == (State.STOPPED, State.STARTING)
+
+
+@pytest.mark.parametrize(("state", "outcome"), [(State.ERROR, State.STARTING), (State.BINNED, State.STOPPED)])
+def test_what_runs_though_it_should_not_is_taken_up_at_the_second_look(
+    house: Facility, state: State, outcome: State
+) -> None:
+    one = on_host(house, state, power="off")
+    look(house, status(one, Power.RUNNING))
+    assert row(one).state == state
+    look(house, status(one, Power.RUNNING), later=timedelta(minutes=1))
+    assert row(one).state == outcome
+
+
+def test_what_runs_after_an_error_is_left_to_the_worker_that_is_at_it(house: Facility) -> None:
+    one = on_host(house, State.ERROR, power="off", lease_until=NOW + timedelta(hours=1))
+    for minute in range(3):
+        look(house, status(one, Power.RUNNING), later=timedelta(minutes=minute))
+    assert row(one).state == State.ERROR
+
+
+def test_a_machine_that_is_paused_on_its_host_says_so_while_it_is(house: Facility) -> None:
+    one = on_host(house, State.ACTIVE)
+    look(house, status(one, Power.PAUSED))
+    assert "paused" in row(one).problem
+    look(house, status(one, Power.RUNNING), later=timedelta(seconds=1))
+    assert (row(one).state, row(one).problem) == (State.ACTIVE, "")
 
 
 def test_a_guest_that_powers_off_while_restarting_is_started_again(
@@ -144,14 +250,6 @@ def test_a_guest_that_powers_off_while_restarting_is_started_again(
     monkeypatch.setattr(tasks.advance, "delay", rung.append)
     look(house, status(one, Power.OFF))
     assert rung == [one.pk]
-
-
-def test_running_machines_of_a_silent_host_are_unreachable_and_say_so(house: Facility) -> None:
-    running, stopped = on_host(house, State.ACTIVE), on_host(house, State.STOPPED)
-    observer.lost_contact(house.host, "The host does not answer.")
-    assert row(running).state == State.UNREACHABLE
-    assert row(stopped).state == State.STOPPED
-    assert Host.objects.get().problem == "The host does not answer."
 
 
 def test_a_restarted_guest_must_show_its_desktop_again(house: Facility) -> None:

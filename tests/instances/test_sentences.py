@@ -22,6 +22,7 @@ from tests.visa_site.test_translations import entries
 WRITERS = [
     "tasks.py",
     "observer.py",
+    "outages.py",
     *(f"drivers/{path.name}" for path in Path(settings.BASE_DIR, "instances/drivers").glob("*.py")),
 ]
 SENTENCE = re.compile(r"[A-Za-z][^<{]* .*\.$", re.DOTALL)
