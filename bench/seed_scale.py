@@ -55,7 +55,9 @@ def _catalogue() -> tuple[Plan, Host]:
     image = Image.objects.create(name="Desktop", version="1", path="/nowhere", sha256="0" * 64)
     ImageProtocol.objects.create(image=image, kind=Protocol.VNC, port=5901)
     flavour = Flavour.objects.create(name="Small", vcpus=1, memory_mib=1024, disk_gib=10)
-    host = Host.objects.create(name="host", cpus=10_000, memory_mib=10_000_000, disk_gib=1_000_000)
+    host = Host.objects.create(
+        name="host", cpus=10_000, memory_mib=10_000_000, disk_gib=1_000_000, disk_free_gib=1_000_000
+    )
     return Plan.objects.create(image=image, flavour=flavour, preset=True), host
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from experiments.access import experiments_for, may_work_without_experiment
 from experiments.models import Experiment, Role, User
-from instances import tasks
+from instances import claims, tasks
 from instances.limits import may_create
 from instances.models import (
     Host,
@@ -28,8 +28,7 @@ from instances.models import (
 )
 from instances.models.catalogue import plans_for
 from instances.models.life import limits_of
-from instances.placement import Need, Room, choose
-from instances.states import HOLDS_CPU, ON_HOST, WORKING, State
+from instances.states import WORKING, State
 from instances.times import day
 
 
@@ -101,34 +100,10 @@ def _check_wish(owner: User, wish: Wish) -> None:
 
 
 def _place(plan: Plan) -> Host:
-    hosts = {host.pk: host for host in Host.objects.select_for_update(no_key=True).filter(enabled=True).order_by("pk")}
-    if not hosts:
-        raise Refused(_("No host takes new machines at the moment. Please try later or tell your local contact."))
-    flavour = plan.flavour
-    need = Need(flavour.vcpus, flavour.memory_mib, flavour.disk_gib)
-    room = choose([room_of(host) for host in hosts.values() if host.reachable], need)
-    if room is None:
-        raise Refused(_("No host has room for this size now. Choose a smaller size, or try later."), "flavour")
-    return hosts[room.host]
-
-
-def room_of(host: Host, apart_from: int | None = None) -> Room:
-    """What the host may still promise: its real size times the overcommit, less what its machines claim.
-
-    A machine that runs on the host claims, whatever its row says; `apart_from` leaves one out, by its row number.
-    """
-    there = host.instances.filter(state__in=ON_HOST)
-    if apart_from is not None:
-        there = there.exclude(pk=apart_from)
-    claiming = there.filter(Q(state__in=HOLDS_CPU) | Q(power__in=["running", "paused"]))
-    running = claiming.aggregate(cpus=Sum("vcpus"), memory=Sum("memory_mib"))
-    disk = there.aggregate(disk=Sum("disk_gib"))["disk"]
-    return Room(
-        host=host.pk,
-        vcpus=host.cpus * host.cpu_overcommit - (running["cpus"] or 0),
-        memory_mib=host.memory_mib - host.memory_reserved_mib - (running["memory"] or 0),
-        disk_gib=host.disk_gib * host.disk_overcommit - (disk or 0),
-    )
+    try:
+        return claims.place(claims.need_of(plan.image, plan.flavour))
+    except claims.NoRoom as full:
+        raise Refused(str(full), full.field) from full
 
 
 def _write(owner: User, wish: Wish, host: Host) -> Instance:
@@ -254,14 +229,10 @@ def _still_manages(by: User) -> Q:
 
 
 def _claim_again(instance: Instance) -> None:
-    """A stopped machine gave back its CPUs and memory; starting it needs them on the same host."""
-    host = Host.objects.select_for_update(no_key=True, of=("self",)).get(instances=instance)
-    if host.lost:
-        raise Refused(
-            _("The host of this machine does not answer. Its files are kept: start it when the host is back.")
-        )
-    if not room_of(host, apart_from=instance.pk).fits(Need(instance.vcpus, instance.memory_mib, 0)):
-        raise Refused(_("The host of this machine is full at the moment. Try again when another machine has stopped."))
+    try:
+        claims.claim_again(instance)
+    except claims.NoRoom as full:
+        raise Refused(str(full)) from full
 
 
 def _why_not(instance: Instance) -> str:

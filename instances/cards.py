@@ -48,11 +48,15 @@ WAITING = Look(gettext_lazy("Waiting for the desktop"), "busy", "circle-dashed")
 
 STEPS: dict[str, Words] = {
     "place": gettext_lazy("Find a host with room"),
+    "image": gettext_lazy("Copy the image to the host"),
     "disk": gettext_lazy("Prepare the disk"),
     "start": gettext_lazy("Switch the machine on"),
     "boot": gettext_lazy("Start the system"),
     "desktop": gettext_lazy("Draw the desktop"),
 }
+SELDOM = "image"
+"""The step that most machines need not take: it is shown once it begins."""
+
 USE_ICONS = {
     Why.PINNED: "lock",
     Why.AWAKE: "sun",
@@ -267,7 +271,7 @@ def steps_of(instance: Instance) -> list[Line]:
         default=order.index("start") - 1 if instance.built_at else -1,
     )
     lines = [_line(name, begun, order, instance) for name in order[: last + 1] if name in begun]
-    coming = [] if instance.ready else order[last + 1 :]
+    coming = [] if instance.ready else [name for name in order[last + 1 :] if name != SELDOM]
     return lines + [Line(STEPS[name], "waiting") for name in coming]
 
 
@@ -279,4 +283,10 @@ def _line(name: str, begun: dict[str, datetime], order: list[str], instance: Ins
     if end is not None:
         return Line(STEPS[name], "done", at, max(0.0, (end - at).total_seconds()))
     status = "failed" if instance.state == State.ERROR else "now"
-    return Line(STEPS[name], status, at, (timezone.now() - at).total_seconds())
+    return Line(_now(name, instance), status, at, (timezone.now() - at).total_seconds())
+
+
+def _now(name: str, instance: Instance) -> Words:
+    if name == SELDOM and instance.progress is not None:
+        return _("The image is being copied to the host: %(percent)d%%") % {"percent": instance.progress}
+    return STEPS[name]

@@ -1,64 +1,75 @@
-"""One worker at a time on one machine: a lease in the row, renewed while its holder lives."""
+"""One worker at a time on a machine, or on an image for a host: a lease in the row, renewed while its holder lives."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event, Thread
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import DatabaseError, close_old_connections, connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from instances.models import Instance
+from instances.models import Carriage, Instance
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 """After a worker is killed, its machine waits this long at most before another may take it."""
 
+Leased = type[Instance] | type[Carriage]
+
 
 @contextmanager
-def lease(instance_id: int) -> Iterator[bool]:
-    """Hold the machine for the length of the block; yields False when another worker holds it."""
+def lease(pk: int, of: Leased = Instance) -> Iterator[bool]:
+    """Hold the row, a machine's where nothing else is said, for the length of the block.
+
+    Yields False when another worker holds it.
+    """
     token = uuid4()
-    if not _take(instance_id, token):
+    if not _take(pk, token, of):
         yield False
         return
     done = Event()
-    renewal = Thread(target=_renew, args=(instance_id, token, done), daemon=True)
+    renewal = Thread(target=_renew, args=(pk, token, of, done), daemon=True)
     renewal.start()
     try:
         yield True
     finally:
         done.set()
         renewal.join()
-        Instance.objects.filter(pk=instance_id, lease_token=token).update(lease_until=None, lease_token=None)
+        _rows(of).filter(pk=pk, lease_token=token).update(lease_until=None, lease_token=None)
 
 
-def _take(instance_id: int, token: UUID) -> bool:
+def _rows(of: Leased) -> QuerySet[Any]:
+    return of._default_manager.all()
+
+
+def unheld(now: datetime) -> Q:
+    """The rows that no worker holds."""
+    return Q(lease_until__isnull=True) | Q(lease_until__lt=now)
+
+
+def _take(pk: int, token: UUID, of: Leased = Instance) -> bool:
     now = timezone.now()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
-    return bool(
-        Instance.objects.filter(free, pk=instance_id).update(lease_until=now + LEASE, lease_token=token),
-    )
+    return bool(_rows(of).filter(unheld(now), pk=pk).update(lease_until=now + LEASE, lease_token=token))
 
 
-def _prolong(instance_id: int, token: UUID) -> None:
+def _prolong(pk: int, token: UUID, of: Leased) -> None:
     try:
         close_old_connections()
-        held = Instance.objects.filter(pk=instance_id, lease_token=token)
-        held.update(lease_until=timezone.now() + LEASE)
+        _rows(of).filter(pk=pk, lease_token=token).update(lease_until=timezone.now() + LEASE)
     except DatabaseError as error:
         log.warning("a lease could not be renewed this time: %r", error)
 
 
-def _renew(instance_id: int, token: UUID, done: Event) -> None:
+def _renew(pk: int, token: UUID, of: Leased, done: Event) -> None:
     try:
         while not done.wait(LEASE.total_seconds() / 4):
-            _prolong(instance_id, token)
+            _prolong(pk, token, of)
     finally:
         connection.close()

@@ -49,6 +49,9 @@ class Kind(StrEnum):
     LIFE_DELETED = "life_deleted"
     LIFE_BACK = "life_back"
     GIVEN_UP = "given_up"
+    HOST_SLEEPS = "host_sleeps"
+    HOST_STOPS = "host_stops"
+    HOST_OPEN = "host_open"
     SWEEP_HELD = "sweep_held"
     HOST_LOST = "host_lost"
     HOST_BACK = "host_back"
@@ -93,6 +96,15 @@ SENTENCES: dict[Kind, Sentence] = {
     Kind.LIFE_DELETED: Sentence(_("“%(machine)s” was deleted after its end."), "trash-2", "machines-past"),
     Kind.LIFE_BACK: Sentence(_("%(who)s brought “%(machine)s” back from the recycle bin."), "history"),
     Kind.GIVEN_UP: Sentence(_("Staff gave “%(machine)s” up: its host does not come back."), "trash-2", "machines-past"),
+    Kind.HOST_SLEEPS: Sentence(
+        _("“%(machine)s” was put to sleep, because its host is worked on. Nothing is lost."),
+        "moon-star",
+        detail="reason",
+    ),
+    Kind.HOST_STOPS: Sentence(
+        _("“%(machine)s” was shut down, because its host is worked on."), "power-off", detail="reason"
+    ),
+    Kind.HOST_OPEN: Sentence(_("The host of “%(machine)s” is back: you can start it again."), "play"),
     Kind.SWEEP_HELD: Sentence(
         _("%(count)s machines would sleep or be deleted at once. Look at the limits, and allow it if it is right."),
         "triangle-alert",

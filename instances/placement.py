@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Strategy(StrEnum):
+    SPREAD = "spread"
+    PACK = "pack"
 
 
 @dataclass(frozen=True)
 class Need:
+    """What a machine asks of its host; a disk of 0 GiB asks for none, as it has one already."""
+
     vcpus: int
     memory_mib: int
     disk_gib: int
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,22 @@ class Room:
     vcpus: float
     memory_mib: int
     disk_gib: float
+    labels: frozenset[str] = frozenset()
 
     def fits(self, need: Need) -> bool:
-        return self.vcpus >= need.vcpus and self.memory_mib >= need.memory_mib and self.disk_gib >= need.disk_gib
+        powered = self.vcpus >= need.vcpus and self.memory_mib >= need.memory_mib
+        stored = not need.disk_gib or self.disk_gib >= need.disk_gib
+        return powered and stored and need.labels <= self.labels
 
 
-def choose(rooms: Iterable[Room], need: Need) -> Room | None:
-    """The roomiest host that fits (by memory, then CPUs), so that machines spread; None when all are full."""
-    fitting = [room for room in rooms if room.fits(need)]
-    return max(fitting, key=lambda room: (room.memory_mib, room.vcpus, -room.host), default=None)
+def choose(rooms: Iterable[Room], need: Need, strategy: Strategy = Strategy.SPREAD) -> Room | None:
+    """Of the hosts that fit, the roomiest (SPREAD) or the fullest (PACK), by memory, then CPUs; None when none fits.
+
+    A host with labels that the machine does not need comes after those without: it is kept for machines that do.
+    """
+    sign = -1 if strategy is Strategy.SPREAD else 1
+    return min(
+        (room for room in rooms if room.fits(need)),
+        key=lambda room: (len(room.labels - need.labels), sign * room.memory_mib, sign * room.vcpus, room.host),
+        default=None,
+    )

@@ -12,13 +12,14 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
-from instances import notices, pictures
+from instances import carriage, notices, pictures
 from instances.drivers import open_host
 from instances.drivers.base import DomainStatus, Driver, DriverError, HostUnreachable
 from instances.drivers.storage import machine_of
 from instances.judgement import RUNNING
-from instances.leases import lease
-from instances.models import Host, IllegalTransition, Instance, Stray, Superseded
+from instances.leases import lease, unheld
+from instances.models import Carriage, Host, IllegalTransition, Image, Instance, Stray, Superseded
+from instances.models.fields import labels_of
 from instances.specs import host_spec, instance_spec
 from instances.states import WORKING, State
 
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE = timedelta(seconds=40)
 """How long a guest may take to shut down when asked, before its power is taken."""
+
+CARRIES = timedelta(hours=6)
+"""How long the copy of an image may take."""
 
 RING_AGAIN = timedelta(seconds=5)
 """A machine in a WORKING state for longer, with no worker on it, is rung again by the sweep."""
@@ -118,10 +122,30 @@ def _clear(instance: Instance) -> None:
         log.warning("%s: could not clear the host yet: %s", instance.uuid, error)
 
 
-def _make(driver: Driver, instance: Instance) -> None:
+def _make(driver: Driver, instance: Instance) -> bool:
+    """Whether its disk is made; not before its image is there, whose worker rings again."""
+    if not _has_its_image(instance):
+        return False
     driver.create(instance_spec(instance), step=lambda _name: instance.begin_step("disk"))
     instance.built_at = timezone.now()
     Instance.objects.filter(pk=instance.pk).update(built_at=instance.built_at)
+    return True
+
+
+def _has_its_image(instance: Instance) -> bool:
+    if instance.host is None:
+        return False
+    carried = Carriage.of(instance.host, instance.plan.image)
+    if carried.is_there:
+        return True
+    if carried.state == Carriage.State.FAILED and carried.since > instance.state_since:
+        raise DriverError(carried.problem, permanent=True)
+    instance.begin_step("image")
+    carriage.ask(carried)
+    ring_carriage(carried)
+    if carried.problem:
+        raise DriverError(carried.problem)
+    return False
 
 
 def _power_on(driver: Driver, instance: Instance) -> None:
@@ -131,14 +155,15 @@ def _power_on(driver: Driver, instance: Instance) -> None:
 
 
 def _build(driver: Driver, instance: Instance) -> None:
-    _make(driver, instance)
+    if not _make(driver, instance):
+        return
     _power_on(driver, instance)
     instance.transition(State.STARTING, booted_at=timezone.now())
 
 
 def _start(driver: Driver, instance: Instance) -> None:
-    if instance.built_at is None:
-        _make(driver, instance)
+    if instance.built_at is None and not _make(driver, instance):
+        return
     _power_on(driver, instance)
     unmarked = Q(booted_at__isnull=True) | Q(booted_at__lt=instance.state_since)
     Instance.objects.filter(unmarked, pk=instance.pk).update(booted_at=timezone.now())
@@ -225,10 +250,11 @@ def sweep() -> None:
     overdue = working.filter(deadline_at__lt=now).exclude(host__lost_since__isnull=False)
     for pk in overdue.values_list("pk", flat=True):
         _end_the_wait(pk)
-    unheld = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
-    waiting = working.filter(unheld, deadline_at__gte=now, state_since__lt=now - RING_AGAIN)
+    waiting = working.filter(unheld(now), deadline_at__gte=now, state_since__lt=now - RING_AGAIN)
     for pk in waiting.values_list("pk", flat=True):
         advance.delay(pk)
+    for carried in Carriage.objects.filter(state__in=[Carriage.State.WAITING, Carriage.State.COPYING]):
+        ring_carriage(carried)
 
 
 def _end_the_wait(instance_id: int) -> None:
@@ -249,6 +275,29 @@ def _overdue(state: State) -> str:
     if state in {State.STARTING, State.REBOOTING}:
         return _("The machine did not show its desktop in time. Try again, or watch its console while it starts.")
     return _("The host did not finish this in time. Try again; if it happens again, tell your local contact.")
+
+
+def ring_carriage(carried: Carriage) -> None:
+    """After commit, have a worker carry this image, unless one is at it."""
+    if carried.wants_a_worker():
+        transaction.on_commit(lambda: carry.delay(carried.pk), robust=True)
+
+
+def carry_everywhere(image: Image) -> int:
+    """Have the image carried, beforehand, to all hosts where its machines may be. Gives their number."""
+    needed = labels_of(image.requires)
+    hosts = [host for host in Host.objects.filter(enabled=True) if needed <= labels_of(host.labels)]
+    for carried in [Carriage.of(host, image) for host in hosts]:
+        carriage.ask(carried)
+        ring_carriage(carried)
+    return len(hosts)
+
+
+@shared_task(time_limit=CARRIES.total_seconds())
+def carry(carriage_id: int) -> None:
+    """Carry an image to a host, then ring for the machines that waited for it."""
+    for instance_id in carriage.carry(carriage_id):
+        advance.delay(instance_id)
 
 
 @shared_task

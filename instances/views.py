@@ -21,7 +21,7 @@ from django.views.decorators.http import condition, require_GET, require_http_me
 
 from experiments.access import experiments_for
 from experiments.models import User
-from instances import actions, sight
+from instances import actions, claims, sight
 from instances.cards import Card
 from instances.expiry import Rulebook
 from instances.forms import (
@@ -39,7 +39,6 @@ from instances.history import happened
 from instances.models import Flavour, FlavourLimit, Host, Image, Instance, LifePolicy, Member, Plan, Thumbnail
 from instances.models.catalogue import plans_for
 from instances.models.instance import MAX_SCREEN, MIN_SCREEN, InstanceQuerySet
-from instances.placement import Need
 from instances.sentences import told
 from instances.states import State
 
@@ -361,15 +360,14 @@ def tiles(user: User, form: MachineForm, chosen: dict[str, str]) -> dict[str, An
 def _size_tiles(fitting: set[int], offered: set[int], image: Image | None, chosen: str) -> list[Tile]:
     existing = Plan.objects.filter(enabled=True).values("flavour")
     found = []
-    rooms = [actions.room_of(host) for host in Host.objects.filter(enabled=True) if host.reachable]
+    rooms = claims.rooms(host for host in Host.objects.filter(enabled=True) if host.reachable)
     for flavour in Flavour.objects.filter(pk__in=existing):
-        need = Need(flavour.vcpus, flavour.memory_mib, flavour.disk_gib)
         why = ""
         if flavour.pk not in offered:
             why = _reserved_for(flavour)
         elif flavour.pk not in fitting:
             why = _("Not offered with %(image)s.") % {"image": image}
-        elif rooms and not any(room.fits(need) for room in rooms):
+        elif image and rooms and not any(room.fits(claims.need_of(image, flavour)) for room in rooms):
             why = _("No host has room for it now.")
         found.append((flavour, why))
     usable = [flavour for flavour, why in found if not why]

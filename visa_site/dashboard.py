@@ -184,7 +184,7 @@ def _load(host: Any) -> Load:
     cpus = host.cpus * host.cpu_overcommit
     memory = host.memory_mib - host.memory_reserved_mib
     key, words = condition(host)
-    tone = {"problem": "bad", "unseen": "warn", "drained": "rest", "well": "good"}[key]
+    tone = {"problem": "bad", "unseen": "warn", "closed": "warn", "drained": "rest", "well": "good"}[key]
     url = reverse("admin:instances_host_change", args=[host.pk])
     return Load(
         host, words, tone, host.carried, _share(host.claimed_cpus, cpus), _share(host.claimed_memory, memory), url

@@ -78,6 +78,14 @@ UNFOLD: dict[str, Any] = {
                 _("Hosts"),
                 _entry(_("Hosts"), "dns", "instances.host"),
                 _entry(_("Unknown machines"), "help", "instances.stray"),
+                _entry(_("Rules of placement"), "alt_route", "instances.placementpolicy"),
+            ),
+            _group(
+                _("Time"),
+                _entry(_("Requests for more time"), "more_time", "instances.extension"),
+                _entry(_("Time limits"), "timer", "instances.timelimit"),
+                _entry(_("Rules of machines' lives"), "rule", "instances.lifepolicy"),
+                _entry(_("Letters"), "mail", "instances.letter"),
             ),
             _group(
                 _("On offer"),

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RelatedDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from experiments.inlines import LabelledInline
+from instances import tasks
+from instances.admin import carrying
 from instances.images import ImageRefused, WrongChecksum, inspect_image
-from instances.models import Flavour, FlavourLimit, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
+from instances.models import Flavour, FlavourLimit, Host, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
+from instances.models.fields import labels_of, validate_labels
 from instances.states import LIVE, ON_HOST
 
 VISIBILITY_LOOK = {Visibility.EVERYONE: "success", Visibility.STAFF: "warning", Visibility.NOBODY: "danger"}
 
 
-class ImageForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
+class RequiringForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
+    """Of what may require labels: at least one host must have them all, or a slip would leave it without a host."""
+
+    def clean_requires(self) -> str:
+        required = str(self.cleaned_data["requires"])
+        validate_labels(required.lower().replace(",", " "))
+        wanted, there = labels_of(required), Host.objects.values_list("labels", flat=True)
+        if wanted and "requires" in self.changed_data and not any(wanted <= labels_of(labels) for labels in there):
+            raise ValidationError(
+                _("No host has the labels “%(labels)s”. Give them to a host first."), params={"labels": required}
+            )
+        return required
+
+
+class ImageForm(RequiringForm):
     """Looks at the file before it becomes the disk of machines: what is wrong is said at the field."""
 
     class Meta:
         model = Image
         fields = [
             *("name", "version", "description", "icon", "visibility"),
-            *("path", "sha256", "boot_commands", "extending"),
+            *("path", "sha256", "boot_commands", "extending", "requires"),
         ]
 
     def clean_sha256(self) -> str:
@@ -62,11 +83,13 @@ class ProtocolInline(LabelledInline):
 class ImageAdmin(ModelAdmin):
     form = ImageForm
     inlines = [ProtocolInline]
+    actions = ["carry_each"]
+    actions_submit_line = ["carry"]
     list_display = ["name", "version", "offered_to", "virtual_size_gib", "machines", "created_at"]
     list_filter = ["visibility"]
     search_fields = ["name", "version", "sha256"]
     fieldsets = [
-        (None, {"fields": [("name", "version"), "description", ("icon", "visibility"), "extending"]}),
+        (None, {"fields": [("name", "version"), "description", ("icon", "visibility"), "extending", "requires"]}),
         (
             _("The file"),
             {
@@ -74,13 +97,17 @@ class ImageAdmin(ModelAdmin):
                 "description": _("The file is read when this is saved, which takes some seconds for each GiB."),
             },
         ),
+        (_("On the hosts"), {"fields": ["carried"]}),
         (_("In new machines"), {"fields": ["boot_commands"]}),
         (_("Kept by VISA"), {"fields": ["uuid", "created_at"]}),
     ]
 
+    class Media:
+        js = [carrying.SCRIPT]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Image | None = None) -> list[str]:
         """Machines stand on the bytes of their image: while there are any, another file is another image."""
-        fixed = ["uuid", "virtual_size_gib", "created_at"]
+        fixed = ["uuid", "virtual_size_gib", "created_at", "carried"]
         in_use = obj is not None and Instance.objects.filter(plan__image=obj, state__in=ON_HOST).exists()
         return [*fixed, "path", "sha256"] if in_use else fixed
 
@@ -94,6 +121,31 @@ class ImageAdmin(ModelAdmin):
         if not image.protocols.exists():
             ImageProtocol.objects.create(image=image, kind=Protocol.VNC, port=5901)
             messages.info(request, _("No protocol was named, so the desktop is expected at port 5901."))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Image | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets if obj else [part for part in fieldsets if "carried" not in part[1]["fields"]]
+
+    @action(description=_("Save and carry to all hosts"), permissions=["change"])
+    def carry(self, request: HttpRequest, obj: Image) -> None:
+        self._carry(request, [obj])
+
+    @action(description=_("Carry to all hosts"), permissions=["change"])
+    def carry_each(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:
+        self._carry(request, queryset)
+
+    def _carry(self, request: HttpRequest, images: Iterable[Image]) -> None:
+        count = sum(tasks.carry_everywhere(image) for image in images)
+        messages.success(request, gettext("Workers copy it now: %(count)d copies were asked for.") % {"count": count})
+
+    def response_change(self, request: HttpRequest, obj: Image) -> HttpResponse:
+        if "instances_image_carry" in request.POST:
+            return HttpResponseRedirect(reverse("admin:instances_image_change", args=[obj.pk]))
+        return cast(HttpResponse, super().response_change(request, obj))
+
+    @display(description=_("hosts"))
+    def carried(self, image: Image) -> str:
+        return carrying.table(image.carriages.select_related("host").order_by("host__name"), of="image")
 
     @display(description=_("offered to"), ordering="visibility", label=VISIBILITY_LOOK)
     def offered_to(self, image: Image) -> tuple[str, str]:
@@ -113,8 +165,9 @@ class LimitInline(LabelledInline):
 
 @admin.register(Flavour)
 class FlavourAdmin(ModelAdmin):
+    form = RequiringForm
     inlines = [LimitInline]
-    list_display = ["name", "vcpus", "memory_mib", "disk_gib", "description", "limited"]
+    list_display = ["name", "vcpus", "memory_mib", "disk_gib", "requires", "description", "limited"]
     search_fields = ["name"]
     readonly_fields = ["uuid"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.db import transaction
@@ -19,8 +19,13 @@ from django.utils.translation import gettext_lazy
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
-from instances import tasks
-from instances.models import Host
+from experiments.models import User
+from instances import draining, tasks
+from instances.admin import carrying
+from instances.admin.draining import page as machines_page
+from instances.admin.looking import OneRow
+from instances.models import Flavour, Host, Image, PlacementPolicy
+from instances.models.fields import labels_of
 from instances.sentences import told
 from instances.states import LIVE, ON_HOST
 
@@ -33,12 +38,21 @@ def ask(host: Host) -> None:
     transaction.on_commit(lambda: tasks.check_host.delay(host.pk))
 
 
+def labels_missed() -> list[str]:
+    """Labels that an image or a size requires and no host has."""
+    required = [*Image.objects.values_list("requires", flat=True), *Flavour.objects.values_list("requires", flat=True)]
+    there = Host.objects.values_list("labels", flat=True)
+    return sorted(labels_of(" ".join(required)) - labels_of(" ".join(there)))
+
+
 def condition(host: Host) -> tuple[str, str]:
     """A key and the words for how the host is."""
     if host.problem:
         return "problem", _("Has a problem")
     if not host.reachable:
         return "unseen", _("Not seen")
+    if host.closed_at:
+        return "closed", _("Closed: nothing starts here")
     return ("well", _("Well")) if host.enabled else ("drained", _("Takes no new machines"))
 
 
@@ -46,14 +60,15 @@ def condition(host: Host) -> tuple[str, str]:
 class HostAdmin(ModelAdmin):
     """Staff decide how a host is used; what it has, the observer writes."""
 
-    list_display = ["name", "how", "machines", "cpus", "memory", "disk", "seen", "trouble"]
+    list_display = ["name", "how", "labels", "machines", "cpus", "memory", "disk", "seen", "trouble"]
     list_filter = ["enabled"]
     search_fields = ["name", "uri"]
     actions = ["drain", "take"]
     actions_submit_line = ["test_connection"]
+    actions_detail = ["machines_on_it"]
     change_form_outer_before_template = "admin/instances/host/_asked.html"
     fieldsets = [
-        (None, {"fields": ["name", "uri", "enabled", "virtualisation"]}),
+        (None, {"fields": ["name", "uri", "enabled", "labels", "virtualisation"]}),
         (
             gettext_lazy("What the host said last"),
             {"fields": [
@@ -61,11 +76,12 @@ class HostAdmin(ModelAdmin):
                 ("cpus", "memory_mib"), ("disk_gib", "disk_free_gib"), "orphans",
             ]},
         ),
+        (gettext_lazy("Images on it"), {"fields": ["carried"]}),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
             ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
         ]}),
         (gettext_lazy("How much it may promise"), {"fields": [
-            "cpu_overcommit", "memory_reserved_mib", "disk_overcommit",
+            ("cpu_overcommit", "memory_reserved_mib"), ("disk_overcommit", "disk_reserved_gib"),
         ]}),
     ]  # fmt: skip
     readonly_fields = [
@@ -78,10 +94,11 @@ class HostAdmin(ModelAdmin):
         "disk_free_gib",
         "orphans",
         "trouble",
+        "carried",
     ]
 
     class Media:
-        js = ["admin/host-check.js"]
+        js = ["admin/host-check.js", carrying.SCRIPT]
 
     def get_urls(self) -> list[URLPattern]:
         news = path("<int:pk>/news/", self.admin_site.admin_view(self.news), name="instances_host_news")
@@ -99,7 +116,7 @@ class HostAdmin(ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Host | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
-        return fieldsets if obj else [part for part in fieldsets if "found" not in part[1]["fields"]]
+        return fieldsets if obj else [part for part in fieldsets if not {"found", "carried"} & set(part[1]["fields"])]
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -119,6 +136,9 @@ class HostAdmin(ModelAdmin):
         super().save_model(request, obj, form, change)
         if not change or HOW_TO_REACH & set(form.changed_data):
             ask(obj)
+        if missed := labels_missed():
+            messages.warning(request, _("No host has these labels, which images or sizes require: %(labels)s")
+                             % {"labels": ", ".join(missed)})  # fmt: skip
 
     def news(self, request: HttpRequest, pk: int) -> JsonResponse:
         """Whether the host has answered: seen or found faulty since it was asked."""
@@ -152,12 +172,18 @@ class HostAdmin(ModelAdmin):
 
     @action(description=gettext_lazy("Take new machines again"), permissions=["change"])
     def take(self, request: HttpRequest, queryset: QuerySet[Host]) -> None:
-        count = queryset.update(enabled=True)
-        messages.success(request, _("%(count)d hosts take new machines.") % {"count": count})
+        hosts = list(queryset)
+        for host in hosts:
+            draining.bring_back(host, cast(User, request.user))
+        messages.success(request, _("%(count)d hosts take new machines.") % {"count": len(hosts)})
+
+    @action(description=gettext_lazy("What is on it, and emptying it"), permissions=["view"], url_path="machines")
+    def machines_on_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return machines_page(request, object_id, may_change=self.has_change_permission(request))
 
     @display(
         description=gettext_lazy("condition"),
-        label={"problem": "danger", "unseen": "warning", "drained": "info", "well": "success"},
+        label={"problem": "danger", "unseen": "warning", "closed": "warning", "drained": "info", "well": "success"},
     )
     def how(self, host: Host) -> tuple[str, str]:
         return condition(host)
@@ -181,6 +207,10 @@ class HostAdmin(ModelAdmin):
         command = f"virsh vol-delete --pool {host.pool_name} NAME"
         return format_html("<ul>{}</ul><p>{}</p><pre>{}</pre>", lines, advice, command)
 
+    @display(description=gettext_lazy("images"))
+    def carried(self, host: Host) -> str:
+        return carrying.table(host.carriages.select_related("image").order_by("image__name"), of="host")
+
     @display(description=gettext_lazy("last seen"), ordering="seen_at")
     def seen(self, host: Host) -> str:
         return _("%(time)s ago") % {"time": timesince(host.seen_at)} if host.seen_at else _("never")
@@ -196,3 +226,10 @@ class HostAdmin(ModelAdmin):
     @display(description=gettext_lazy("disk free"), ordering="disk_free_gib")
     def disk(self, host: Host) -> str:
         return _("%(free)d of %(all)d GiB") % {"free": host.disk_free_gib, "all": host.disk_gib}
+
+
+@admin.register(PlacementPolicy)
+class PlacementPolicyAdmin(OneRow):
+    """Saved, it holds for the next machine."""
+
+    fields = ["strategy"]

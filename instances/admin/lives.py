@@ -19,6 +19,7 @@ from unfold.decorators import action, display
 from experiments.models import User
 from instances import life
 from instances.actions import Refused
+from instances.admin.looking import OneRow
 from instances.models import Extension, Instance, LifePolicy, TimeLimit
 from instances.states import LIVE
 
@@ -31,7 +32,7 @@ def look_again() -> None:
 
 
 @admin.register(LifePolicy)
-class LifePolicyAdmin(ModelAdmin):
+class LifePolicyAdmin(OneRow):
     """One row. Saved, it holds at once."""
 
     actions_submit_line = ["allow_sweeps"]
@@ -48,19 +49,6 @@ class LifePolicyAdmin(ModelAdmin):
             "description": gettext_lazy("More than ten machines and a twentieth of all at once wait until allowed."),
         }),
     ]  # fmt: skip
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(super().has_add_permission(request)) and not LifePolicy.objects.exists()
-
-    def has_delete_permission(self, request: HttpRequest, obj: LifePolicy | None = None) -> bool:
-        return False
-
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """There is nothing to choose from: the one row, or the form that makes it."""
-        row = LifePolicy.objects.first()
-        if row:
-            return HttpResponseRedirect(reverse("admin:instances_lifepolicy_change", args=[row.pk]))
-        return HttpResponseRedirect(reverse("admin:instances_lifepolicy_add"))
 
     def save_model(self, request: HttpRequest, obj: LifePolicy, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

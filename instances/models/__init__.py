@@ -1,3 +1,4 @@
+from instances.models.carriage import Carriage
 from instances.models.catalogue import (
     Extending,
     Flavour,
@@ -8,7 +9,7 @@ from instances.models.catalogue import (
     Protocol,
     Visibility,
 )
-from instances.models.hosts import Host, Stray
+from instances.models.hosts import Host, PlacementPolicy, Stray
 from instances.models.instance import (
     IllegalTransition,
     Instance,
@@ -25,6 +26,7 @@ from instances.models.life import Entry, Extension, LifePolicy, TimeLimit
 from instances.models.notices import Notice
 
 __all__ = [
+    "Carriage",
     "Entry",
     "Extending",
     "Extension",
@@ -43,6 +45,7 @@ __all__ = [
     "MemberRole",
     "NoMail",
     "Notice",
+    "PlacementPolicy",
     "Plan",
     "Protocol",
     "Step",

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from experiments.models import Experiment, Instrument, Role, User
+from instances.models.fields import LabelsField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +59,7 @@ class Image(models.Model):
     extending = models.CharField(
         _("more time without asking staff"), max_length=10, choices=Extending.choices, default=Extending.NOBODY
     )
+    requires = LabelsField(_("labels a host must have"), help_text=_("For example: gpu. Empty: any host will do."))
     created_at = models.DateTimeField(_("added"), auto_now_add=True)
 
     class Meta:
@@ -103,6 +105,8 @@ class Flavour(models.Model):
     disk_gib = models.PositiveIntegerField(
         _("disk, GiB"), validators=[MinValueValidator(1), MaxValueValidator(65_536)], default=10
     )
+
+    requires = LabelsField(_("labels a host must have"), help_text=_("For example: gpu. Empty: any host will do."))
 
     class Meta:
         verbose_name = _("size")

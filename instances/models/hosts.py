@@ -13,6 +13,9 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from instances.models.fields import LabelsField
+from instances.placement import Strategy
+
 SEEN_RECENTLY = timedelta(minutes=2)
 
 BLIP = timedelta(seconds=20)
@@ -54,6 +57,12 @@ class Host(models.Model):
         ],
     )
     enabled = models.BooleanField(_("takes new machines"), default=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, editable=False)
+    closed_reason = models.CharField(_("why it is closed"), max_length=300, blank=True, editable=False)
+    labels = LabelsField(
+        _("labels"),
+        help_text=_("What it has that others lack, for example: gpu ssd. Images and sizes may require labels."),
+    )
     virtualisation = models.CharField(
         _("virtualisation"),
         max_length=10,
@@ -79,6 +88,9 @@ class Host(models.Model):
     memory_reserved_mib = models.PositiveIntegerField(_("memory kept for the host, MiB"), default=1024)
     disk_overcommit = models.FloatField(
         _("promised disk per real disk"), default=2.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)]
+    )
+    disk_reserved_gib = models.PositiveIntegerField(
+        _("disk kept free, GiB"), default=2, help_text=_("With less than this really free it gets no new machines.")
     )
 
     cpus = models.PositiveIntegerField(_("CPUs"), default=0, editable=False)
@@ -125,6 +137,32 @@ class Host(models.Model):
     def lost(self) -> bool:
         """It has not answered for longer than a restart of its libvirtd takes."""
         return self.lost_since is not None and timezone.now() - self.lost_since >= BLIP
+
+
+class PlacementPolicy(models.Model):
+    """How hosts are chosen for new machines: one row; without it the default holds."""
+
+    strategy = models.CharField(
+        _("new machines go to"),
+        max_length=10,
+        default=Strategy.SPREAD.value,
+        choices=[
+            (Strategy.SPREAD.value, _("the host with the most room, so that they spread")),
+            (Strategy.PACK.value, _("the fullest host that has room, so that others stay empty")),
+        ],
+    )
+
+    class Meta:
+        verbose_name = _("rules of placement")
+        verbose_name_plural = _("rules of placement")
+
+    def __str__(self) -> str:
+        return str(_("Rules of placement"))
+
+    @classmethod
+    def current(cls) -> PlacementPolicy:
+        """The one row; the defaults, unsaved, where there is none."""
+        return cls.objects.first() or cls()
 
 
 class Stray(models.Model):

@@ -136,6 +136,7 @@ class Instance(models.Model):
     attempt = models.PositiveIntegerField(default=1, editable=False)
     built_at = models.DateTimeField(_("disk made"), null=True, editable=False)
     problem = models.TextField(_("problem"), blank=True, editable=False)
+    progress = models.PositiveSmallIntegerField(_("percent copied"), null=True, editable=False)
 
     power = models.CharField(_("power"), max_length=10, blank=True, editable=False)
     observed_at = models.DateTimeField(_("observed"), null=True, editable=False)
@@ -258,6 +259,7 @@ def _changes(to: State, now: datetime, reason: str) -> dict[str, object]:
         "state_since": now,
         "deadline_at": now + deadline if deadline else None,
         "problem": reason if to in {State.ERROR, State.UNREACHABLE} else "",
+        "progress": None,
     }
     if to not in WORKING:
         changes["due_at"] = now  # what may become of it now is another question than before
@@ -352,7 +354,7 @@ class MemberChange(models.Model):
 
 
 class Step(models.Model):
-    """A step of making or starting a machine, as it began: place, disk, start, boot, desktop."""
+    """A step of making or starting a machine, as it began: place, image, disk, start, boot, desktop."""
 
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="steps")
     attempt = models.PositiveIntegerField()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,12 +13,13 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from instances import actions
+from experiments.models import User
+from instances import actions, claims
 from instances.actions import Refused, Wish
 from instances.leases import lease
 from instances.models import Host, Instance, Superseded
 from instances.states import State
-from tests.people import Facility, facility, machine
+from tests.people import Facility, facility, host, machine
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -83,6 +85,41 @@ def test_a_host_is_never_overbooked(house: Facility) -> None:
     assert len([one for one in made if one]) == 5
 
 
+def test_a_hundred_at_once_never_overbook_several_small_hosts(house: Facility) -> None:
+    """Half of them make machines and half wake sleeping ones, on hosts that are each short of something else."""
+    house.machine.delete()
+    house.host.delete()
+    hosts = [
+        host("memory", memory_mib=1024 + 8 * 1024),
+        host("processors", cpus=2, cpu_overcommit=3.5),
+        host("disk", disk_gib=75, disk_overcommit=2),
+        host("full disk", disk_free_gib=1),
+        host("all", cpus=8, memory_mib=16_384, disk_gib=100),
+    ]
+    owners = [User(username=f"owner{number}") for number in range(50)]
+    house.experiment.team.add(*User.objects.bulk_create(owners))
+    asleep = [machine(one, house.plan, hosts[number % 5], state=State.HIBERNATED) for number, one in enumerate(owners)]
+
+    def act(number: int) -> str:
+        try:
+            if number < 50:
+                actions.create(owners[number], wish(house))
+            else:
+                actions.start(asleep[number - 50], owners[number - 50])
+        except Refused as refusal:
+            return str(refusal)
+        return ""
+
+    said = together(100, act)
+    left = claims.rooms(hosts)
+    assert all(min(room.vcpus, room.memory_mib, room.disk_gib) >= 0 for room in left)
+    assert not any(room.fits(claims.need_of(house.image, house.small)) for room in left)
+    assert Instance.objects.filter(state=State.BUILDING).count() == said[:50].count("")
+    assert Instance.objects.filter(state=State.STARTING).count() == said[50:].count("")
+    assert not Instance.objects.filter(host=hosts[3], state=State.BUILDING).exists()
+    assert all(re.match("No host has room|The host of this machine is full|^$", sentence) for sentence in said)
+
+
 def test_of_a_crowd_that_moves_one_machine_one_wins(house: Facility) -> None:
     copies = [Instance.objects.get(pk=house.machine.pk) for _ in range(CROWD)]
 
@@ -108,8 +145,9 @@ def test_of_a_crowd_of_workers_one_holds_the_machine(house: Facility) -> None:
     assert sum(all_at_once(hold)) == 1
 
 
-def test_the_last_room_goes_to_one_of_those_who_start_stopped_machines(house: Facility) -> None:
-    stopped = [machine(house.alice, house.plan, house.host, state=State.STOPPED) for _ in range(CROWD)]
+@pytest.mark.parametrize("rest", [State.STOPPED, State.HIBERNATED])
+def test_the_last_room_goes_to_one_of_those_who_start_machines_at_rest(house: Facility, rest: State) -> None:
+    stopped = [machine(house.alice, house.plan, house.host, state=rest) for _ in range(CROWD)]
     Instance.objects.filter(pk=house.machine.pk).delete()
     Host.objects.update(memory_mib=1024 + 1024, memory_reserved_mib=1024)
 

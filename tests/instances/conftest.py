@@ -10,7 +10,7 @@ import pytest
 
 from instances.drivers import open_host
 from instances.drivers.base import Driver
-from instances.models import Host
+from instances.models import Carriage, Host
 from instances.specs import host_spec
 from tests.people import Facility, facility
 
@@ -32,6 +32,7 @@ def house(db: None, tiny_image: Path) -> Iterator[Facility]:
     made.image.save()
     Host.objects.update(uri="test:///default", virtualisation="qemu", pool_path="/tmp/visa-test-pool")  # noqa: S108 - the test driver makes no folder
     made.host.refresh_from_db()
+    Carriage.objects.create(host=made.host, image=made.image, sha256=digest, state=Carriage.State.THERE)
     made.machine.delete()
     with closing(open_host(host_spec(made.host))) as opened:  # the test driver forgets all when the last one closes
         opened.prepare()

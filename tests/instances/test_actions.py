@@ -14,7 +14,7 @@ from instances.actions import NotAllowed, Refused, Wish
 from instances.models import FlavourLimit, Host, Image, Instance, MemberRole, Plan, Visibility
 from instances.states import State
 from instances.times import end_of_day
-from tests.people import Facility, facility, machine, person
+from tests.people import Facility, facility, host, machine, person
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +257,6 @@ def test_only_the_owner_renames(house: Facility) -> None:
 
 def test_a_large_facility_is_served_from_the_host_that_has_room(house: Facility) -> None:
     Host.objects.update(memory_mib=1024)
-    roomy = Host.objects.create(name="roomy", seen_at=timezone.now(), cpus=8, memory_mib=65_536, disk_gib=500)
+    roomy = host("roomy", cpus=8, memory_mib=65_536, disk_gib=500)
     zoe = person("zoe", Role.GUEST)
     assert actions.create(zoe, wish(house, experiments=())).host == roomy

@@ -413,6 +413,7 @@ def host_form(**changes: str) -> dict[str, str]:
     fields |= {"virtualisation": "auto", "pool_name": "visa", "pool_path": "/srv/visa", "network_name": "visa"}
     fields |= {"network_cidr": "10.213.0.0/20", "blocked_networks": "10.0.0.0/8"}
     fields |= {"cpu_overcommit": "4", "memory_reserved_mib": "1024", "disk_overcommit": "2"}
+    fields |= {"disk_reserved_gib": "2", "labels": ""}
     return fields | changes
 
 
@@ -486,6 +487,7 @@ def test_news_of_a_host_are_for_staff(facility: Facility) -> None:
         ("network_name", "a/b"),
         ("blocked_networks", "10.0.0.0/99"),
         ("cpu_overcommit", "0"),
+        ("labels", "gpu höhe"),
         ("name", "host-1"),
     ],
 )
@@ -499,6 +501,14 @@ def test_a_host_is_drained_and_taken_back(admin: Client, facility: Facility) -> 
     for action, enabled in (("drain", False), ("take", True)):
         admin.post(HOSTS, {"action": action, "_selected_action": [str(facility.host.pk)]})
         assert Host.objects.get(pk=facility.host.pk).enabled is enabled
+
+
+def test_who_takes_a_label_away_that_something_requires_is_warned(admin: Client, facility: Facility) -> None:
+    Host.objects.update(labels="gpu")
+    Image.objects.update(requires="gpu")
+    page = admin.post(f"{HOSTS}{facility.host.pk}/change/", host_form(name="host-1"), follow=True).content.decode()
+    assert Host.objects.get(name="host-1").labels == ""
+    assert "which images or sizes require: gpu" in page
 
 
 def test_a_host_that_carries_machines_is_not_deleted(admin: Client, facility: Facility) -> None:

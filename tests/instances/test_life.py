@@ -13,6 +13,7 @@ from django.utils import timezone
 from experiments.models import Role, RoleGrant, User
 from instances import life
 from instances.actions import NotAllowed, Refused
+from instances.claims import rooms
 from instances.history import happened
 from instances.models import Extending, Extension, Image, Instance, LifePolicy, Notice
 from instances.states import State
@@ -210,13 +211,12 @@ def test_a_full_quota_keeps_it_in_the_bin(house: Facility) -> None:
 
 
 def test_what_lies_in_the_bin_is_no_machine_of_the_quota_and_holds_its_disk(house: Facility) -> None:
-    from instances.actions import room_of  # noqa: PLC0415
-
-    before = room_of(house.host)
+    (before,) = rooms([house.host])
     in_the_bin(house)
     assert Instance.objects.live().filter(owner=house.alice).count() == 1
-    assert room_of(house.host).disk_gib == before.disk_gib - house.small.disk_gib
-    assert room_of(house.host).memory_mib == before.memory_mib
+    (after,) = rooms([house.host])
+    assert after.disk_gib == before.disk_gib - house.small.disk_gib
+    assert after.memory_mib == before.memory_mib
 
 
 def test_members_neither_bring_it_back_nor_delete_it(house: Facility) -> None:

@@ -23,6 +23,7 @@ WRITERS = [
     "tasks.py",
     "observer.py",
     "outages.py",
+    "carriage.py",
     *(f"drivers/{path.name}" for path in Path(settings.BASE_DIR, "instances/drivers").glob("*.py")),
 ]
 SENTENCE = re.compile(r"[A-Za-z][^<{]* .*\.$", re.DOTALL)

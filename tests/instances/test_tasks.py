@@ -2,7 +2,6 @@
 
 from contextlib import closing
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +13,7 @@ from instances.drivers import open_host
 from instances.drivers.base import Driver, Power
 from instances.drivers.storage import disk_name, seed_name
 from instances.leases import lease
-from instances.models import Host, Image, Instance
+from instances.models import Host, Instance
 from instances.specs import host_spec
 from instances.states import State
 from instances.watching import SLOW, HostWatch
@@ -101,34 +100,6 @@ def test_a_deletion_asked_for_during_the_build_is_done_by_the_same_worker(
     tasks.advance(made.pk)
     assert state(made) == State.DELETED
     assert power(driver, made) is None
-
-
-def test_a_broken_image_file_is_an_error_in_words_and_leaves_nothing(
-    house: Facility, driver: Driver, tmp_path: Any
-) -> None:
-    broken = tmp_path / "broken.qcow2"
-    broken.write_bytes(b"this is no disk")
-    Image.objects.update(path=str(broken), sha256="1" * 64)
-    made = new_machine(house)
-    tasks.advance(made.pk)
-    made.refresh_from_db()
-    assert made.state == State.ERROR
-    assert made.problem
-    assert "Traceback" not in made.problem
-    assert power(driver, made) is None
-
-
-def test_trying_again_after_the_image_was_mended_works(house: Facility, driver: Driver) -> None:
-    Image.objects.update(path="/nowhere.qcow2")
-    made = new_machine(house)
-    tasks.advance(made.pk)
-    made.refresh_from_db()
-    assert made.state == State.ERROR
-    Image.objects.update(path=house.image.path)
-    actions.retry(made, house.alice)
-    tasks.advance(made.pk)
-    assert state(made) == State.STARTING
-    assert power(driver, made) == Power.RUNNING
 
 
 def test_a_host_that_does_not_answer_is_waited_for_and_said(house: Facility) -> None:

@@ -5,10 +5,11 @@ from contextlib import closing
 
 from django.core.management.base import BaseCommand, CommandError
 
+from instances import carriage
 from instances.drivers import open_host
-from instances.drivers.base import Driver, DriverError
-from instances.models import Host, Image, Visibility
-from instances.specs import base_image, host_spec
+from instances.drivers.base import DriverError
+from instances.models import Carriage, Host, Image, Visibility
+from instances.specs import host_spec
 from instances.tasks import write_capacity
 
 
@@ -24,7 +25,8 @@ class Command(BaseCommand):
         try:
             with closing(open_host(host_spec(host))) as driver:
                 driver.prepare()
-                self._carry_images(driver)
+                for image in Image.objects.exclude(visibility=Visibility.NOBODY):
+                    self._carry(host, image)
                 write_capacity(host, driver)
         except DriverError as error:
             self.stderr.write(f"{host.name}: {error}")
@@ -32,9 +34,14 @@ class Command(BaseCommand):
         self.stdout.write(f"{host.name}: ready")
         return True
 
-    def _carry_images(self, driver: Driver) -> None:
-        for image in Image.objects.exclude(visibility=Visibility.NOBODY):
-            driver.provide(base_image(image), self._say(str(image)))
+    def _carry(self, host: Host, image: Image) -> None:
+        """One that is there is looked at again: somebody may have removed it."""
+        carried = Carriage.of(host, image)
+        carriage.ask(carried)
+        carriage.carry(carried.pk, self._say(str(image)))
+        carried.refresh_from_db()
+        if carried.problem:
+            raise DriverError(carried.problem)
 
     def _say(self, name: str) -> Callable[[int, int], None]:
         shown = -1
