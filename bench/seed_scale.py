@@ -98,7 +98,7 @@ def _machines(owners: list[User], many: int, plan: Plan, host: Host | None, stat
         made = now - timedelta(minutes=20 * n)
         size = {"vcpus": 1, "memory_mib": 1024, "disk_gib": 10}
         times = {"created_at": made, "state_since": made, "deleted_at": made + timedelta(days=9) if gone else None}
-        no_secrets = {"vnc_password": "", "console_password": "", "jupyter_token": ""}
+        no_secrets = {"vnc_password": "", "console_password": "", "jupyter_token": "", "ssh_secret": ""}
         ready = {"desktop_ready_at": None if gone else made, "expires_at": made + timedelta(days=14)}
         return Instance(
             owner=owners[n % len(owners)], name=f"Machine {n}", plan=plan, host=host, state=state,

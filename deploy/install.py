@@ -23,6 +23,8 @@ DEBIAN_RUN = [
     *("mmdebstrap", "e2fsprogs", "extlinux", "mount", "kmod"),  # guest/build
 ]
 DEBIAN_TEST = ["postgresql", "chromium", "curl", "fonts-dejavu-core", "iproute2", "tigervnc-standalone-server"]
+# The tests start an SSH server and a terminal as a machine has them, on loopback.
+DEBIAN_TEST += ["openssh-server", "tmux"]
 DEBIAN_PYTHON = ["python3-venv", "python3-dev"]
 DEBIAN_NODE = ["nodejs", "npm"]
 

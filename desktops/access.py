@@ -60,10 +60,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ticket:
-    """One person may open one screen, now. The password is the machine's and goes no further than the relay."""
+    """One person may open one screen, now. The password is the machine's and goes no further than the relay.
+
+    Of a terminal it is the secret behind the machine's keys (`instances.trust`).
+    """
 
     instance_id: int
     user_id: int
+    username: str
     which: Which
     standing: Standing
     generation: int
@@ -154,13 +158,13 @@ def find(user: User, uuid: UUID) -> tuple[Instance, Relation] | None:
 
 
 def owner_here(instance: Instance, policy: Policy, now: datetime) -> bool:
-    """Whether the owner is at the screen or in a web application, or was a moment ago: a reload is not a departure."""
+    """Whether the owner is there, or was a moment ago: a reload is not a departure."""
     return instance.pk in owners_here([instance], policy, now)
 
 
 def owners_here(instances: Iterable[Instance], policy: Policy, now: datetime) -> set[int]:
     """The machines, by their row numbers, whose owner is there."""
-    there = (Which.SCREEN, Which.APP)
+    there = (Which.SCREEN, Which.APP, Which.TERMINAL)
     looks = Connection.objects.filter(instance__in=instances, user=F("instance__owner"), which__in=there)
     return set(looks.present_at(now, policy.grace).values_list("instance", flat=True))
 
@@ -326,14 +330,25 @@ def admit(user: User | None, uuid: UUID, which: Which, *, inside: bool = False) 
         return NOT_FOUND
     standing = stands(user, instance, inside=inside)
     if isinstance(standing, Denied):
-        return standing if which is Which.SCREEN or standing is ASK_FIRST else NOT_FOUND
-    if which is Which.CONSOLE and not may_rescue(standing.relation):
+        return standing if which is not Which.CONSOLE or standing is ASK_FIRST else NOT_FOUND
+    if not _may_ever(which, standing.relation):
         return NOT_FOUND
-    place = _console(instance) if which is Which.CONSOLE else _desktop(instance)
+    place = _PLACES[which](instance)
     if place is None:
         return NOT_YET if instance.state in _COMING else STOPPED
     host, port, password = place
-    return Ticket(instance.pk, user.pk, which, standing, instance.generation, host, port, password)
+    return Ticket(instance.pk, user.pk, user.username, which, standing, instance.generation, host, port, password)
+
+
+def _may_ever(which: Which, relation: Relation) -> bool:
+    if which is Which.CONSOLE:
+        return may_rescue(relation)
+    return which is Which.SCREEN or may_enter_shell(relation)
+
+
+def may_enter_shell(relation: Relation) -> bool:
+    """Whether a terminal and files are open to somebody. Who came by a public link watches the screen and no more."""
+    return relation is not Relation.PUBLIC
 
 
 def may_rescue(relation: Relation) -> bool:
@@ -362,3 +377,13 @@ def _console(instance: Instance) -> tuple[str, int, str] | None:
     if instance.state not in HOLDS_CPU or not instance.console_host or not instance.console_port:
         return None
     return instance.console_host, instance.console_port, instance.console_password
+
+
+def _terminal(instance: Instance) -> tuple[str, int, str] | None:
+    port = instance.plan.image.port(Protocol.SSH)
+    if instance.state not in OPENABLE or not instance.address or port is None or not instance.ssh_secret:
+        return None
+    return instance.address, port, instance.ssh_secret
+
+
+_PLACES = {Which.SCREEN: _desktop, Which.CONSOLE: _console, Which.TERMINAL: _terminal}

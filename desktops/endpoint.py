@@ -1,4 +1,4 @@
-"""The ASGI callables of a machine's screens: admit, connect, accept, relay, close with a reason.
+"""The ASGI callables of a machine's screens and of its terminal: admit, connect, accept, relay, close with a reason.
 
 Plain callables, not Channels consumers: a consumer awaits the one thread that all of Django's synchronous code shares
 before each message, and costs more than twice as much for a frame.
@@ -24,6 +24,8 @@ from desktops.models import SEEN_EVERY, Connection, Policy, Which
 from desktops.relay import NO_ANSWER, Code, Ending, Receive, Relay, Send, Viewer, say_farewell
 from desktops.rfb import Role
 from desktops.server import EXTENSION
+from desktops.shell.ssh import Shell, ShellUnavailable
+from desktops.shell.terminal import Terminal, command_of
 from desktops.signals import came_or_went
 from instances.models import Instance
 from instances.screen import ScreenRefused, ScreenUnavailable, open_screen
@@ -31,6 +33,11 @@ from instances.screen import ScreenRefused, ScreenUnavailable, open_screen
 P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+Line = Relay | Watcher | Terminal
+
+SHELL_PATIENCE = 20.0
+"""Seconds in which a machine's SSH server must have let us in; an emulated one takes some for the arithmetic."""
 
 INTERRUPTED = Ending(Code.INTERRUPTED, "The relay was interrupted.")
 
@@ -43,6 +50,11 @@ async def screen(scope: MutableMapping[str, Any], receive: Receive, send: Send) 
 async def console(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
     """The hypervisor's view of the machine: for its owner and support."""
     await _serve(Which.CONSOLE, scope, receive, send)
+
+
+async def terminal(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """The machine's shared terminal: for its owner, its members, and support."""
+    await _serve(Which.TERMINAL, scope, receive, send)
 
 
 async def _serve(which: Which, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -70,9 +82,13 @@ def _admit(key: str | None, uuid: UUID, which: Which) -> Ticket | Denied:
     return access.admit(access.signed_in(key), uuid, which)
 
 
-async def _open(ticket: Ticket, receive: Receive, send: Send, direct: Viewer | None) -> Relay | Watcher | Denied:
+async def _open(ticket: Ticket, receive: Receive, send: Send, direct: Viewer | None) -> Line | Denied:
     """A line to the machine. Who only watches its desktop shares one with the others who do."""
     try:
+        if ticket.which is Which.TERMINAL:
+            shell = Shell(ticket.host, ticket.port, ticket.generation, ticket.password)
+            connection = await shell.connect(ticket.username, command_of(ticket.role), SHELL_PATIENCE)
+            return Terminal(connection, receive, send, _present_role(ticket), direct)
         if ticket.role is Role.WATCH and ticket.which is Which.SCREEN:
             place = Place(ticket.host, ticket.port, ticket.password, ticket.generation)
             watcher = Watcher(place, receive, send, direct, clipboard=ticket.standing.clipboard)
@@ -80,7 +96,7 @@ async def _open(ticket: Ticket, receive: Receive, send: Send, direct: Viewer | N
             return watcher
         screen = await open_screen(ticket.host, ticket.port, ticket.password, CONNECT_PATIENCE)
         return Relay(screen, receive, send, ticket.role, direct)
-    except (ScreenUnavailable, ScreenRefused) as why:
+    except (ScreenUnavailable, ScreenRefused, ShellUnavailable) as why:
         log.warning("machine %s: %s did not open: %s", ticket.instance_id, ticket.which, why)
         return access.NOT_YET
 
@@ -92,7 +108,7 @@ def _subprotocol(scope: MutableMapping[str, Any]) -> str | None:
 class Visit:
     """One admitted person at one screen: the line to it, the control line beside it, and the row that remembers it."""
 
-    def __init__(self, key: str | None, uuid: UUID, ticket: Ticket, line: Relay | Watcher) -> None:
+    def __init__(self, key: str | None, uuid: UUID, ticket: Ticket, line: Line) -> None:
         self._key = key
         self._uuid = uuid
         self._ticket = ticket
@@ -165,8 +181,8 @@ class Visit:
             self._change(answer)
 
     def _change(self, ticket: Ticket) -> None:
-        """From now on this counts. Who may control the desktop, or no longer, comes again for another line."""
-        moves = ticket.role is not self._ticket.role and ticket.which is Which.SCREEN
+        """From now on this counts. Whose right to control has changed comes again for another line."""
+        moves = ticket.role is not self._ticket.role and ticket.which is not Which.CONSOLE
         self._ticket = ticket
         if isinstance(self._line, Watcher):
             self._line.clipboard = ticket.standing.clipboard

@@ -49,6 +49,7 @@ class Code(IntEnum):
     COME_AGAIN = 4408
     OWNER_AWAY = 4409
     STOPPED = 4410
+    ENDED = 4411
     FLOOD = 4429
     NO_ANSWER = 4502
 

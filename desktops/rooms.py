@@ -126,8 +126,9 @@ def may_draw(standing: access.Standing, room: Room) -> bool:
 
 
 def people_at(instance: Instance, room: Room) -> list[dict[str, Any]]:
-    """Those whose screens are open now, the owner first, then by when they came."""
-    looks = Connection.objects.open_at(timezone.now()).filter(instance=instance, which=Which.SCREEN)
+    """Those who look at the desktop or the terminal now, the owner first, then by when they came."""
+    shown = (Which.SCREEN, Which.TERMINAL)
+    looks = Connection.objects.open_at(timezone.now()).filter(instance=instance, which__in=shown)
     here = list(looks.select_related("user", "user__affiliation").order_by("opened_at"))
     asking = set(ControlAsk.objects.filter(instance=instance).values_list("user_id", flat=True))
     users = {look.user_id: look.user for look in sorted(here, key=lambda look: look.user_id != instance.owner_id)}

@@ -14,6 +14,7 @@ websocket_urlpatterns = [
     path("events/", Events.as_asgi()),
     path("desktops/<uuid:uuid>/screen/", endpoint.screen),  # type: ignore[arg-type] # Channels routes ASGI callables
     path("desktops/<uuid:uuid>/console/", endpoint.console),  # type: ignore[arg-type]
+    path("desktops/<uuid:uuid>/terminal/", endpoint.terminal),  # type: ignore[arg-type]
     re_path(r"", refuse),  # type: ignore[arg-type]
 ]
 

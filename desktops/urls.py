@@ -1,9 +1,10 @@
 from django.urls import path
 
-from desktops.views import desktop, room, sharing, support, webapps
+from desktops.views import desktop, room, sharing, support, terminal, webapps
 
 urlpatterns = [
     path("<uuid:uuid>/desktop/", desktop.desktop, name="desktop"),
+    path("<uuid:uuid>/terminal/", terminal.terminal, name="terminal"),
     path("<uuid:uuid>/apps/<slug:slug>/", webapps.app, name="machine-app"),
     path("<uuid:uuid>/ask/", support.ask, name="support-ask"),
     path("<uuid:uuid>/ask/cancel/", support.cancel, name="support-cancel"),

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from experiments.models import User
 from instances import evidence
 from instances.limits import Facts, Verdict, Why
-from instances.models import Instance
+from instances.models import Instance, Protocol
 from instances.states import TRANSITIONS, WORKING, State
 
 Words = str | Promise
@@ -147,6 +147,12 @@ class Card:
             return []
         address = reverse("machine-app", args=[self.instance.uuid, "jupyter"])
         return [Act("jupyter", "JupyterLab", "notebook-pen", address)]
+
+    @property
+    def terminal_url(self) -> str:
+        """Where its terminal is; "" while there is none. Asks for the image's protocols: for one machine, not for a list."""
+        there = self.instance.ready and self.instance.plan.image.port(Protocol.SSH)
+        return reverse("terminal", args=[self.instance.uuid]) if there else ""
 
     @property
     def making(self) -> bool:

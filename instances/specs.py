@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from experiments.models import User
+from instances import trust
 from instances.drivers.base import BaseImage, HostSpec, InstanceSpec, Persona, Virtualisation
 from instances.models import Host, Image, Instance
 
@@ -74,4 +75,13 @@ def _persona(instance: Instance) -> Persona:
         vnc_password=instance.vnc_password,
         jupyter_token=instance.jupyter_token,
         boot_commands=instance.plan.image.boot_commands,
+        **_ssh_keys(instance),
     )
+
+
+def _ssh_keys(instance: Instance) -> dict[str, str]:
+    if not instance.ssh_secret:
+        return {}
+    authority = trust.authority_key(instance.ssh_secret, instance.generation)
+    host = trust.host_key(instance.ssh_secret, instance.generation)
+    return {"ssh_authority": trust.public_line(authority), "ssh_host_key": trust.private_text(host)}

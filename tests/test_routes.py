@@ -24,6 +24,7 @@ WHO = ("anonymous", "charlie", "bob", "alice", "admin")
 TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "": ("GET /", (IN, 200, 200, 200, 200)),
     "machines/<uuid:uuid>/desktop/": ("GET /machines/{m}/desktop/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/terminal/": ("GET /machines/{m}/terminal/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/ask/": ("POST /machines/{m}/ask/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
     "machines/<uuid:uuid>/ask/cancel/": ("POST /machines/{m}/ask/cancel/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/enter/": ("POST /machines/{m}/enter/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
@@ -140,7 +141,7 @@ UNDER_ONE_RULE = {
     "accounts/": ("GET /accounts/signup/", (200, 302, 302, 302, 302)),
 }
 
-SOCKETS = {"events/", "desktops/<uuid:uuid>/screen/", "desktops/<uuid:uuid>/console/", ""}
+SOCKETS = {"events/", ""} | {f"desktops/<uuid:uuid>/{which}/" for which in ("screen", "console", "terminal")}
 """Who opens which is in tests/desktops/test_who_opens_what, who says what there in test_who_may_say_what."""
 
 CHANGES = {"machines/<uuid:uuid>/rename/", "machines/<uuid:uuid>/<slug:name>/", "language/"}

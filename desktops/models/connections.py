@@ -23,12 +23,13 @@ FRESH = 3 * SEEN_EVERY
 class Which(models.TextChoices):
     """A machine's two screens: the desktop's own, and the hypervisor's, which shows what happens before a desktop.
 
-    Beside them its web applications.
+    Beside them its web applications and its terminal.
     """
 
     SCREEN = "screen", _("Desktop")
     CONSOLE = "console", _("Console")
     APP = "app", _("Web application")
+    TERMINAL = "terminal", _("Terminal")
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):

@@ -19,6 +19,7 @@ from desktops.models import Policy
 from desktops.webapps import door
 from desktops.words import words
 from experiments.models import User
+from instances.models import Protocol
 
 COMBOS = [
     {"name": "Ctrl+Alt+Del", "codes": "ControlLeft AltLeft Delete"},
@@ -69,4 +70,5 @@ def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
     }
     context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS, "modules": modules()}
     context["apps"] = door.apps_for(instance, relation)
+    context["terminal"] = access.may_enter_shell(relation) and instance.plan.image.port(Protocol.SSH)
     return render(request, "desktops/desktop.html", context)

@@ -76,7 +76,8 @@ class Persona:
     """Whose machine it is: the facts that guest/ turns into an account, a desktop and its services.
 
     It is handed to the guest as one JSON document (`seed.persona_document`). `vnc_password` has 8 characters at most
-    (RFC 6143, 7.2.2). `keyboard` is an XKB layout such as `fr` or `ch(fr)`.
+    (RFC 6143, 7.2.2). `keyboard` is an XKB layout such as `fr` or `ch(fr)`. `ssh_authority` is the public key whose
+    certificates open the owner's account, `ssh_host_key` the private one that the machine proves itself with.
     """
 
     hostname: str
@@ -93,6 +94,8 @@ class Persona:
     jupyter_token: str = field(repr=False)
     ssh_keys: tuple[str, ...] = ()
     boot_commands: str = ""
+    ssh_authority: str = ""
+    ssh_host_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ def persona_document(persona: Persona) -> dict[str, Any]:
         "vnc_password": persona.vnc_password,
         "jupyter_token": persona.jupyter_token,
         "ssh_keys": list(persona.ssh_keys),
+        "ssh_authority": persona.ssh_authority,
+        "ssh_host_key": persona.ssh_host_key,
         "boot_commands": persona.boot_commands,
     }
 

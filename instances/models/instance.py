@@ -151,6 +151,8 @@ class Instance(models.Model):
     vnc_password = EncryptedTextField(default=new_screen_password, editable=False)
     console_password = EncryptedTextField(default=new_screen_password, editable=False)
     jupyter_token = EncryptedTextField(default=new_token, editable=False)
+    # As in instances.trust. Empty: made before machines had terminals, so that its guest knows no key of ours.
+    ssh_secret = EncryptedTextField(default=new_token, editable=False)
 
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)

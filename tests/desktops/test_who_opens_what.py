@@ -14,7 +14,7 @@ from desktops.routing import websocket_urlpatterns
 from desktops.webapps import tickets, upstream, visits
 from desktops.webapps.origins import Address
 from experiments.models import Role, User
-from instances.models import MemberRole
+from instances.models import ImageProtocol, MemberRole, Protocol
 from tests.desktops.conftest import House, in_database, sign_in
 from tests.desktops.rooms import looks
 from tests.desktops.webapps.conftest import SITE, guest, put_behind
@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "events/": (4401, IN, IN, IN, IN, IN, IN, IN, IN),
     "desktops/<uuid:uuid>/screen/": (4401, 4404, IN, IN, IN, 4407, IN, IN, 4407),
     "desktops/<uuid:uuid>/console/": (4401, 4404, 4404, 4404, IN, 4407, IN, 4404, 4407),
+    # Nothing answers there: who may come in hears so.
+    "desktops/<uuid:uuid>/terminal/": (4401, 4404, 4502, 4502, 4502, 4407, 4502, 4404, 4407),
     "": (403,) * len(WHO),
     KERNEL: (403, 403, IN, IN, IN, 403, IN, 403, 403),
     TERMINAL: (403, 403, 403, IN, IN, 403, IN, 403, 403),
@@ -60,6 +62,7 @@ def arrange(house: House) -> None:
     link = Invitation.objects.create(instance=machine, name="All", role=MemberRole.GUEST, public=True, secret_hash="x")
     Pass.objects.create(invitation=link, user=person("viewer"))
     looks(house.people.alice, machine)
+    ImageProtocol.objects.filter(image=machine.plan.image, kind=Protocol.SSH).update(port=1)
 
 
 async def key_of(who: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.flows.conftest import Desk, signed_in
-from tests.flows.installation import Installation
+from tests.flows.installation import MACHINE_PATIENCE, Installation
 from tests.flows.machine import at_work, changes, colours, differing, inside, open_terminal, picture
 from tests.servers import wait_until
 
@@ -110,6 +110,38 @@ def test_a_guest_sees_the_desktop_and_what_they_type_changes_no_pixel(
     three.bob.wait_for_timeout(3000)  # nothing is awaited but that nothing comes
     assert differing(calm, picture(three.bob)) < 300  # a cursor that blinks, a clock that goes on
     three.shot("watching")
+
+
+def test_one_terminal_is_typed_in_by_its_owner_and_watched_by_a_guest(
+    visa: Installation, three: Three, chromium: Browser
+) -> None:
+    def rows(page: Page) -> Locator:
+        expect(page.locator("#veil")).to_be_hidden(timeout=MACHINE_PATIENCE * 1000)
+        return page.locator(".xterm-rows")
+
+    address = f"{visa.url}/machines/{three.uuid}/terminal/"
+    alice, bob = three.alice.context.new_page(), three.bob.context.new_page()
+    alice.goto(address)
+    expect(rows(alice)).to_contain_text("$", timeout=SOON)
+    alice.keyboard.type("kept=$(id -un); echo $kept has $((6 * 7))\n")
+    expect(rows(alice)).to_contain_text("alice has 42", timeout=SOON)
+    alice.reload()
+    expect(rows(alice)).to_contain_text("alice has 42", timeout=SOON)
+    bob.goto(address)
+    expect(rows(bob)).to_contain_text("alice has 42", timeout=SOON)
+    bob.keyboard.type("touch ~/by-bob\n")
+    alice.keyboard.type("clear; echo still $kept\n")
+    expect(rows(bob)).to_contain_text("still alice", timeout=SOON)
+    assert not written(three, "by-bob")
+    if PICTURES.is_dir():
+        for who, page in (("alice", alice), ("bob", bob)):
+            page.screenshot(path=PICTURES / f"terminal-{who}.png")
+    charlie = signed_in(chromium, visa, "charlie")
+    assert charlie.request.get(address).status == 404
+    assert "ID alice" in inside(three.uuid, "journalctl -b -o cat | grep visa-owner")
+    charlie.close()
+    alice.close()
+    bob.close()
 
 
 def test_support_asks_and_is_let_in(visa: Installation, three: Three) -> None:

@@ -1,14 +1,19 @@
-"""A throw-away machine for `personalise`: this system's files under an overlay, in namespaces of its own."""
+"""A throw-away machine: this system's files under an overlay and our own laid over them, in namespaces of its own."""
 
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LIBRARY = Path(__file__).parents[2] / "guest/files/usr/lib/visa"
+from tests.servers import wait_until
+
+FILES = Path(__file__).parents[2] / "guest/files"
+LIBRARY = FILES / "usr/lib/visa"
 OVERLAID = ("etc", "home", "var")
 # The VNC server's own tool is part of the image, not of this system: this double marks what it was given.
 VNCPASSWD = '#!/bin/sh\n[ "$*" = -f ] || exit 9\nprintf "hidden:"\ncat\n'
@@ -19,8 +24,23 @@ for name in etc home var; do
 done
 mount --bind "$MACHINE/run" /run
 mount --bind "$MACHINE/tmp" /tmp
-exec "$VISA_LIB/personalise"
 """
+PERSONALISE = SETUP + 'exec "$VISA_LIB/personalise"'
+# sshd and the terminal as in the image, where systemd would start them. Without PAM: its audit needs a system of its own.
+SERVE = (
+    'mount -t overlay overlay -o "lowerdir=$MACHINE/usr:/usr" /usr'
+    + SETUP
+    + """
+/usr/lib/visa/personalise
+/usr/lib/visa/second-name
+mkdir -p /run/sshd
+account=$(cat /var/lib/visa/account)
+(. /run/visa/desktop.env; export LANG; cd "/home/$account"; exec setpriv --reuid "$account" --regid "$account" --init-groups \
+    env HOME="/home/$account" USER="$account" SHELL=/bin/bash \
+    tmux -D -S /run/visa/user/terminal -f /usr/share/visa/tmux.conf) &
+exec /usr/sbin/sshd -D -e -p "$PORT" -o ListenAddress=127.0.0.1 -o UsePAM=no -f /etc/ssh/sshd_config.d/visa.conf
+"""
+)
 
 
 @dataclass(frozen=True)
@@ -32,9 +52,30 @@ class Machine:
     def personalise(self, document: dict[str, Any] | str) -> subprocess.CompletedProcess[str]:
         text = document if isinstance(document, str) else json.dumps(document)
         return subprocess.run(
-            ["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", SETUP],
+            ["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", PERSONALISE],
             input=text, text=True, capture_output=True, check=False, timeout=60, env=self.environment(),
         )  # fmt: skip
+
+    @contextmanager
+    def serving(self, document: dict[str, Any], port: int) -> Iterator[None]:
+        """The machine's SSH server on loopback, with the owner's terminal behind it; its log is the file `log`."""
+        for name in ("usr", "etc/ssh/sshd_config.d"):
+            shutil.copytree(FILES / name, self.folder / name, dirs_exist_ok=True)
+        world = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        with (self.folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*world, "sh", "-c", SERVE],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, env=self.environment() | {"PORT": str(port)},
+            )  # fmt: skip
+        assert process.stdin
+        process.stdin.write(json.dumps(document).encode())
+        process.stdin.close()
+        try:
+            wait_until(lambda: "Server listening" in self.read("log"), "sshd", 30)
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     def environment(self) -> dict[str, str]:
         path = "/run/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"

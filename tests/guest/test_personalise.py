@@ -10,6 +10,7 @@ from tests.guest.machine import Machine, new_machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes accounts in namespaces, which only root may")
 
+HOST_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk=\n-----END OPENSSH PRIVATE KEY-----\n"
 MARIE: dict[str, Any] = {
     "hostname": "exp-42",
     "account": "mcurie",
@@ -24,6 +25,8 @@ MARIE: dict[str, Any] = {
     "jupyter_token": "a-long-enough-token",
     "ssh_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGt marie@radium"],
     "boot_commands": "echo 'hello' > /root/said",
+    "ssh_authority": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOuR",
+    "ssh_host_key": HOST_KEY,
 }
 NAMES = [
     ('O\'Brien "the" $(touch /tmp/owned) `id`', 'O\'Brien "the" $(touch /tmp/owned) `id`'),
@@ -146,6 +149,20 @@ def test_only_plain_public_keys_open_the_machine(machine: Machine) -> None:
     good = "ssh-rsa AAAAB3NzaC1yc2E= marie curie"
     settled(machine, ssh_keys=[good, 'command="id" ssh-rsa AAAA', "ssh-rsa AAAA\nssh-rsa BBBB", "-", 7, None])
     assert machine.read("etc/ssh/authorized_keys.d/mcurie") == good + "\n"
+
+
+def test_certificates_of_one_authority_open_the_machine_and_it_is_known_by_its_key(machine: Machine) -> None:
+    settled(machine)
+    assert machine.read("etc/ssh/visa_authority.pub") == MARIE["ssh_authority"] + "\n"
+    assert machine.read("etc/ssh/ssh_host_ed25519_key") == HOST_KEY
+    assert machine.mode("etc/ssh/ssh_host_ed25519_key") == "0o600"
+
+
+@pytest.mark.parametrize("strange", ['cert-authority,command="id" ssh-ed25519 AAAA', "ssh-ed25519 AAAA\nssh-rsa BBBB", 7])
+def test_a_strange_authority_opens_nothing(machine: Machine, strange: Any) -> None:
+    settled(machine, ssh_authority=strange, ssh_host_key=strange)
+    assert machine.read("etc/ssh/visa_authority.pub") == "\n"
+    assert not (machine.folder / "etc/ssh/ssh_host_ed25519_key").exists()
 
 
 def test_changed_facts_change_the_machine_and_keep_the_home(machine: Machine) -> None:

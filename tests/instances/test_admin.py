@@ -130,6 +130,7 @@ def test_a_machine_is_found_by_its_public_id(admin: Client, facility: Facility) 
 
 def test_no_secret_is_shown_to_staff(admin: Client, facility: Facility) -> None:
     canaries = {"vnc_password": "cnry-vnc", "console_password": "cnry-con", "jupyter_token": "canary-jupyter"}
+    canaries["ssh_secret"] = "canary-ssh"
     Instance.objects.filter(pk=facility.machine.pk).update(**canaries)
     pages = [MACHINES, f"{MACHINES}{facility.machine.pk}/change/", f"{MACHINES}{facility.machine.pk}/history/"]
     shown = b"".join(admin.get(page).content for page in pages)

@@ -354,6 +354,7 @@ def test_no_secret_and_no_address_leaves(facility: Facility, who: str) -> None:
         "vnc_password": "cnry-vnc",
         "console_password": "cnry-con",
         "jupyter_token": "canary-jupyter",
+        "ssh_secret": "canary-ssh",
         "address": "203.0.113.77",
         "console_host": "canary-console-host",
         "console_port": 59777,

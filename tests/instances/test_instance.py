@@ -106,7 +106,7 @@ def test_a_step_is_noted_once_for_each_attempt(house: Facility) -> None:
     assert fresh.steps.filter(name="disk").count() == 1
 
 
-@pytest.mark.parametrize("column", ["vnc_password", "console_password", "jupyter_token"])
+@pytest.mark.parametrize("column", ["vnc_password", "console_password", "jupyter_token", "ssh_secret"])
 def test_the_database_holds_secrets_only_encrypted(house: Facility, column: str) -> None:
     secret = getattr(Instance.objects.get(), column)
     with connection.cursor() as cursor:

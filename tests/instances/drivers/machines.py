@@ -26,6 +26,8 @@ PERSONA = Persona(
     jupyter_token="jupyter-token",
     ssh_keys=("ssh-ed25519 AAAAC3Nz alice@desk",),
     boot_commands="echo hello\n",
+    ssh_authority="ssh-ed25519 AAAAC3Authority",
+    ssh_host_key="the machine's private key",
 )
 
 

@@ -85,6 +85,8 @@ def test_the_document_has_the_agreed_shape() -> None:
         "vnc_password": "vnc-pass",
         "jupyter_token": "jupyter-token",
         "ssh_keys": ["ssh-ed25519 AAAAC3Nz alice@desk"],
+        "ssh_authority": "ssh-ed25519 AAAAC3Authority",
+        "ssh_host_key": "the machine's private key",
         "boot_commands": "echo hello\n",
     }
 

@@ -35,5 +35,8 @@ def assignment($key; $value): "\($key)=\($value | tostring | @sh)";
     assignment("vnc_password"; $given.vnc_password | text | gsub("[[:cntrl:]]"; "") | .[:8]),
     assignment("jupyter_token"; $given.jupyter_token | matching("[A-Za-z0-9_.~-]{8,256}"; "")),
     assignment("ssh_keys"; $given.ssh_keys | keys),
+    assignment("ssh_authority"; $given.ssh_authority | matching("ssh-ed25519 [A-Za-z0-9+/]+=*"; "")),
+    assignment("ssh_host_key"; $given.ssh_host_key | text | gsub("\\s+\\z"; "") | matching(
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n(?:[A-Za-z0-9+/=]+\n)+-----END OPENSSH PRIVATE KEY-----"; "")),
     assignment("boot_commands"; $given.boot_commands | text | gsub("\u0000|\r"; ""))
 ] | .[]
