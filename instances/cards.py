@@ -150,7 +150,7 @@ class Card:
 
     @property
     def terminal_url(self) -> str:
-        """Where its terminal is; "" while there is none. Asks for the image's protocols: for one machine, not for a list."""
+        """Where its terminal is; "" while there is none. Asks a question of the database: not for lists."""
         there = self.instance.ready and self.instance.plan.image.port(Protocol.SSH)
         return reverse("terminal", args=[self.instance.uuid]) if there else ""
 

@@ -1,15 +1,17 @@
 """One viewer at a machine's shared terminal. asyncio only; speaks ASGI to the viewer.
 
-Binary messages are the terminal's bytes, both ways; text messages are JSON. The viewer says its size, first and whenever
-it changes: `{"cols": 80, "rows": 24}`, and how many bytes it has drawn: `{"drawn": 4096}`. We say whether it may type,
-first and whenever that changes: `{"types": true}`. What somebody types who may not is dropped here, and the machine shows
-them a terminal that takes no keys either. Output comes as fast as the viewer draws it; the rest waits in the machine.
+Binary messages are the terminal's bytes, both ways; text messages are JSON. The viewer says its size, first and
+whenever it changes: `{"cols": 80, "rows": 24}`, and how many bytes it has drawn: `{"drawn": 4096}`. We say whether it
+may type, first and whenever that changes: `{"types": true}`. What somebody types who may not is dropped here, and the
+machine shows them a terminal that takes no keys either. Output comes as fast as the viewer draws it; the rest waits in
+the machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import asyncssh
@@ -54,7 +56,7 @@ class Nonsense(Exception):
 class Terminal:
     """An accepted WebSocket and an SSH connection, until one side ends it or `end` is called.
 
-    `inputs` rises with everything that was typed or pasted and went up. `direct` as in `desktops.relay`.
+    `inputs` rises with everything that somebody typed or pasted and went up. `direct` as in `desktops.relay`.
     """
 
     def __init__(
@@ -151,7 +153,7 @@ class Terminal:
                 self._heed(process, understood(said))
             elif self.role is Role.CONTROL:
                 process.stdin.write(said)
-                self.inputs += 1
+                self.inputs += by_hand(said)
                 self.traffic.up += len(said)
                 await process.stdin.drain()
 
@@ -185,6 +187,14 @@ class Terminal:
 
 class _ViewerLeft(Exception):
     """The viewer closed its side."""
+
+
+_REPORTS = re.compile(rb"(?:\x1b\[[?>=]?[\d;]*[cnRIO]|\x1bP[^\x1b]*\x1b\\)+")
+
+
+def by_hand(said: bytes) -> bool:
+    """Whether a person typed it: not what a terminal says of itself when programs ask, or when its window is left."""
+    return _REPORTS.fullmatch(said) is None
 
 
 def understood(said: str) -> dict[str, Any]:

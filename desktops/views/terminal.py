@@ -19,7 +19,8 @@ from desktops import access
 from experiments.models import User
 from instances.models import Protocol
 
-KEYS = [("Esc", "\x1b"), ("Tab", "\t"), ("←", "\x1b[D"), ("↑", "\x1b[A"), ("↓", "\x1b[B"), ("→", "\x1b[C"), ("|", "|"), ("~", "~")]
+ARROWS = [("←", "\x1b[D"), ("↑", "\x1b[A"), ("↓", "\x1b[B"), ("→", "\x1b[C")]
+KEYS = [("Esc", "\x1b"), ("Tab", "\t"), *ARROWS, ("|", "|"), ("~", "~")]
 """What the keyboards of phones lack, and what a terminal sends for it."""
 
 

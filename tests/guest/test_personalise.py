@@ -158,7 +158,9 @@ def test_certificates_of_one_authority_open_the_machine_and_it_is_known_by_its_k
     assert machine.mode("etc/ssh/ssh_host_ed25519_key") == "0o600"
 
 
-@pytest.mark.parametrize("strange", ['cert-authority,command="id" ssh-ed25519 AAAA', "ssh-ed25519 AAAA\nssh-rsa BBBB", 7])
+@pytest.mark.parametrize(
+    "strange", ['cert-authority,command="id" ssh-ed25519 AAAA', "ssh-ed25519 AAAA\nssh-rsa BBBB", 7]
+)
 def test_a_strange_authority_opens_nothing(machine: Machine, strange: Any) -> None:
     settled(machine, ssh_authority=strange, ssh_host_key=strange)
     assert machine.read("etc/ssh/visa_authority.pub") == "\n"

@@ -26,11 +26,11 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 
 @pytest.fixture
-async def wired(house: House, guest: Guest) -> AsyncIterator[House]:
+async def wired(house: House, guest: Guest) -> House:
     """The house, with that server in Alice's machine."""
 
     await in_database(put_behind, house.people.machine, guest)
-    yield house
+    return house
 
 
 class Typist:
@@ -70,13 +70,11 @@ class Typist:
         await self.sees(outcome)
 
     async def ended(self) -> int:
-        async with asyncio.timeout(PATIENCE):
-            try:
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     await self.hear()
-            except ConnectionClosed as closed:
-                assert closed.rcvd is not None, "closed without a word"
-                return closed.rcvd.code
+        return closed.value.rcvd.code if closed.value.rcvd else 0
 
 
 @asynccontextmanager

@@ -18,15 +18,15 @@ PATIENCE = 20.0
 async def test_it_runs_what_the_certificate_says_as_the_owner(guest: Guest) -> None:
     connection = await guest.shell.connect("pierre", "id -un; pwd", PATIENCE)
     async with connection:
-        done = await connection.run("touch /tmp/asked-for")
+        done = await connection.run("touch asked-for")
     assert done.stdout == "mcurie\n/home/mcurie\n"
-    assert not (guest.machine.folder / "tmp/asked-for").exists()
+    assert not (guest.machine.folder / "home/mcurie/asked-for").exists()
 
 
 async def test_the_guests_log_says_who_came(guest: Guest) -> None:
     async with await guest.shell.connect("irène", "true", PATIENCE):
         pass
-    assert 'for visa-owner from 127.0.0.1' in guest.machine.read("log")
+    assert "for visa-owner from 127.0.0.1" in guest.machine.read("log")
     assert "ir" in guest.machine.read("log").split("ID ")[-1][:20]
 
 

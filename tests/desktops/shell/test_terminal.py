@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +12,23 @@ import pytest
 from desktops import endpoint, news
 from desktops.models import Connection, Room, Which
 from desktops.rfb import Role
-from desktops.shell.terminal import AHEAD, READ_LIMIT, USE, Nonsense, Terminal, drawn_of, size_of, understood
+from desktops.shell.terminal import (
+    AHEAD,
+    ENDED,
+    READ_LIMIT,
+    Nonsense,
+    Terminal,
+    by_hand,
+    drawn_of,
+    size_of,
+    understood,
+)
 from instances.models import Instance, Member, MemberRole
 from instances.states import State
 from tests.desktops.conftest import House, in_database, sign_in
 from tests.desktops.shell.conftest import SIZE, Guest, at_terminal
-from tests.desktops.test_endpoint import heard_by_control_line, within_a_second_of
+from tests.desktops.test_endpoint import heard_by_control_line, until_async, within_a_second_of
 from tests.desktops.viewers import until, viewing
-from tests.servers import wait_until
 
 
 async def test_the_owner_types_and_sees_what_comes_of_it(wired: House) -> None:
@@ -44,7 +51,7 @@ async def test_all_see_the_same_terminal_and_a_guest_types_nothing(wired: House,
     """SEC-04"""
     async with at_terminal(wired, wired.people.alice) as alice, at_terminal(wired, wired.gwen) as gwen:
         assert gwen.told == [{"types": False}]
-        await gwen.type("touch /tmp/gwen\r\x02d\x03")
+        await gwen.type("touch ~/gwen\r\x02d\x03")
         await gwen.say(SIZE | {"rows": 10})
         await alice.does("echo $((50 + 1)) for all", "51 for all")
         await gwen.sees("51 for all")
@@ -52,7 +59,7 @@ async def test_all_see_the_same_terminal_and_a_guest_types_nothing(wired: House,
             await bob.does("echo $((60 + 1)) from Bob", "61 from Bob")
         await alice.sees("61 from Bob")
         assert "gwen" not in alice.shown
-        assert not (guest.machine.folder / "tmp/gwen").exists()
+        assert not (guest.machine.folder / "home/mcurie/gwen").exists()
 
 
 async def test_the_machine_itself_takes_no_keys_of_who_watches(wired: House, guest: Guest) -> None:
@@ -62,11 +69,11 @@ async def test_the_machine_itself_takes_no_keys_of_who_watches(wired: House, gue
         connection = await guest.shell.connect("gwen", "/usr/lib/visa/terminal watch", 20)
         process = await connection.create_process(term_type="xterm-256color", term_size=(100, 30), encoding=None)
         await process.stdout.readuntil(b"71 before")
-        process.stdin.write(b"touch /tmp/gwen\r\x02:kill-server\r")
+        process.stdin.write(b"touch ~/gwen\r\x02:kill-server\r")
         await process.stdin.drain()
         await alice.does("echo $((70 + 2)) after", "72 after")
         connection.abort()
-        assert not (guest.machine.folder / "tmp/gwen").exists()
+        assert not (guest.machine.folder / "home/mcurie/gwen").exists()
 
 
 async def test_who_waits_for_the_owners_control_types_nothing(wired: House) -> None:
@@ -121,25 +128,24 @@ async def test_the_end_of_the_shell_is_said_and_the_next_is_a_new_one(wired: Hou
         await alice.does("echo [$old] $((90 + 2))", "[] 92")
 
 
+async def everybody_left() -> bool:
+    return not await in_database(Connection.objects.filter(closed_at=None).count)
+
+
 async def test_typing_is_use_and_watching_is_not(wired: House) -> None:
     async def row() -> Connection:
         return await in_database(Connection.objects.filter(which=Which.TERMINAL).latest, "opened_at")
 
     async with at_terminal(wired, wired.gwen) as gwen:
         await gwen.type("x")
-    await settled(row)
+    await until_async(everybody_left)
     assert (await row()).last_input_at is None
     assert (await wired.machine()).last_used_at is None
     async with at_terminal(wired, wired.people.alice) as alice:
         await alice.does("echo $((1 + 1)) typed", "2 typed")
-    await settled(row)
+    await until_async(everybody_left)
     assert (await row()).last_input_at is not None
     assert (await wired.machine()).last_used_at is not None
-
-
-async def settled(row: Any) -> None:
-    while (await row()).closed_at is None:
-        await asyncio.sleep(0.01)
 
 
 async def test_a_machine_from_before_terminals_is_not_tried(wired: House) -> None:
@@ -153,47 +159,58 @@ class Undrawn:
     """An ASGI viewer that draws nothing until it is told to, and remembers how much was ever on its way."""
 
     def __init__(self) -> None:
-        self.sent = self.most = 0
+        self.sent = self.undrawn = self.most = 0
         self.said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.note(SIZE)
 
     def note(self, note: dict[str, int]) -> None:
         self.said.put_nowait({"type": "websocket.receive", "text": json.dumps(note)})
 
-    def type(self, text: str) -> None:
-        self.said.put_nowait({"type": "websocket.receive", "bytes": text.encode()})
-
     def draw(self) -> None:
-        self.note({"drawn": self.sent})
-        self.sent = 0
+        self.note({"drawn": self.undrawn})
+        self.undrawn = 0
 
     async def send(self, message: Any) -> None:
-        self.sent += len(message.get("bytes") or b"")
-        self.most = max(self.most, self.sent)
+        size = len(message.get("bytes") or b"")
+        self.sent += size
+        self.undrawn += size
+        self.most = max(self.most, self.undrawn)
 
 
-@pytest.fixture
-async def undrawn(guest: Guest) -> AsyncIterator[Undrawn]:
-    viewer = Undrawn()
-    connection = await guest.shell.connect("pierre", USE, 20)
+async def test_a_flood_waits_in_the_machine_while_nothing_is_drawn(guest: Guest) -> None:
+    viewer, flood = Undrawn(), 8 * 1024 * 1024
+    command = f"stty -opost; yes 0123456789 | head -c {flood}; touch ~/flooded"
+    connection = await guest.shell.connect("pierre", command, 20)
     running = asyncio.create_task(Terminal(connection, viewer.said.get, viewer.send, Role.CONTROL).run())
-    yield viewer
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_a_flood_waits_in_the_machine_while_nothing_is_drawn(undrawn: Undrawn, guest: Guest) -> None:
-    flooded: Path = guest.machine.folder / "tmp/flooded"
-    undrawn.type("yes 0123456789 | head -c 30M; touch /tmp/flooded\r")
-    await asyncio.to_thread(wait_until, flooded.exists, "the end of the flood", 60)
-    assert undrawn.most <= AHEAD + READ_LIMIT
-    undrawn.draw()
-    undrawn.type("clear; echo $((100 + 1)) well\r")
-    await until(lambda: undrawn.sent > 0)
+    await until(lambda: viewer.undrawn > AHEAD)
+    assert not (guest.machine.folder / "home/mcurie/flooded").exists()
+    while not running.done():
+        viewer.draw()
+        await asyncio.sleep(0)
+    assert running.result() == ENDED
+    assert viewer.sent == flood
+    assert viewer.most <= AHEAD + READ_LIMIT
 
 
 @pytest.mark.parametrize(
-    "said", ["", "[]", "{", '{"cols": 80}', '{"cols": 0, "rows": 1}', '{"cols": true, "rows": 24}', '{"cols": 1e9, "rows": 2}']
+    ("said", "typed"),
+    [
+        (b"\x1b[>0;276;0c\x1b[?1;2c", False),
+        (b"\x1bP>|xterm.js(6.0.0)\x1b\\", False),
+        (b"\x1b[I", False),
+        (b"\x1b[12;40R", False),
+        (b"l", True),
+        (b"\x1b[A", True),
+        (b"\x1b[Ils", True),
+    ],
+)
+def test_what_the_browser_answers_by_itself_is_no_use(said: bytes, typed: bool) -> None:
+    assert by_hand(said) == typed
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "[]", "{", '{"cols": 80}', '{"cols": 0, "rows": 1}', '{"cols": true, "rows": 2}', '{"cols": 1e9, "rows": 2}'],
 )
 def test_what_is_no_size_is_nonsense(said: str) -> None:
     with pytest.raises(Nonsense):
