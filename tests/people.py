@@ -83,7 +83,7 @@ def host(name: str = "host-1", **fields: Any) -> Host:
 
 
 def image(name: str = "Debian desktop", version: str = "12.1", **fields: Any) -> Image:
-    """An image with desktop, terminal and JupyterLab. Its file does not exist; tests with real machines bring their own."""
+    """An image with desktop, terminal and JupyterLab. Its file does not exist; real machines have their own."""
     fields.setdefault("description", "Xfce, Python for science and JupyterLab.")
     fields.setdefault("path", f"/nowhere/{name}-{version}.qcow2")
     fields.setdefault("sha256", "0" * 64)

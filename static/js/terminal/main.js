@@ -61,7 +61,7 @@ const adapt = () => {
     const room = fit.proposeDimensions();
     if (!room) return;
     const scale = Math.min(1, room.cols / shared.cols, room.rows / shared.rows);
-    term.options.fontSize = Math.max(4, Math.floor(letters * scale * 2) / 2);
+    term.options.fontSize = Math.max(5, Math.floor(letters * scale * 2) / 2);
     term.resize(shared.cols, shared.rows);
 };
 term.onResize(() => line.resize());

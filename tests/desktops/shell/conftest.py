@@ -71,9 +71,7 @@ class Typist:
 
     async def ended(self) -> int:
         with pytest.raises(ConnectionClosed) as closed:
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    await self.hear()
+            await self.until(lambda _: False)
         return closed.value.rcvd.code if closed.value.rcvd else 0
 
 
