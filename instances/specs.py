@@ -61,6 +61,7 @@ def host_name(instance: Instance) -> str:
 
 def _persona(instance: Instance) -> Persona:
     owner = instance.owner
+    authority, host_key = _ssh_keys(instance)
     return Persona(
         hostname=host_name(instance),
         account=account_name(owner),
@@ -75,13 +76,17 @@ def _persona(instance: Instance) -> Persona:
         vnc_password=instance.vnc_password,
         jupyter_token=instance.jupyter_token,
         boot_commands=instance.plan.image.boot_commands,
-        **_ssh_keys(instance),
+        ssh_authority=authority,
+        ssh_host_key=host_key,
     )
 
 
-def _ssh_keys(instance: Instance) -> dict[str, str]:
-    if not instance.ssh_secret:
-        return {}
-    authority = trust.authority_key(instance.ssh_secret, instance.generation)
-    host = trust.host_key(instance.ssh_secret, instance.generation)
-    return {"ssh_authority": trust.public_line(authority), "ssh_host_key": trust.private_text(host)}
+def _ssh_keys(instance: Instance) -> tuple[str, str]:
+    """The authority's public half, and the host's private one; both empty for a machine without a secret."""
+    secret, generation = instance.ssh_secret, instance.generation
+    if not secret:
+        return "", ""
+    return (
+        trust.public_line(trust.authority_key(secret, generation)),
+        trust.private_text(trust.host_key(secret, generation)),
+    )

@@ -24,7 +24,8 @@ KEYS = [("Esc", "\x1b"), ("Tab", "\t"), *ARROWS, ("|", "|"), ("~", "~")]
 """What the keyboards of phones lack, and what a terminal sends for it."""
 
 
-@csp_update({"style-src": [UNSAFE_INLINE]})  # xterm.js writes its colours into a style element
+# xterm.js writes its colours into a style element.
+@csp_update({"style-src": [UNSAFE_INLINE]})  # type: ignore[arg-type] # it is typed for views of one argument
 @login_required
 @require_GET
 @never_cache

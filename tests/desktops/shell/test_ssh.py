@@ -9,7 +9,7 @@ import pytest
 
 from desktops.shell import ssh
 from desktops.shell.ssh import ShellUnavailable
-from tests.desktops.shell.conftest import Guest
+from tests.desktops.shell.guest import Guest
 
 pytestmark = pytest.mark.asyncio
 PATIENCE = 20.0

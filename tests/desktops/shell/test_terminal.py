@@ -26,7 +26,8 @@ from desktops.shell.terminal import (
 from instances.models import Instance, Member, MemberRole
 from instances.states import State
 from tests.desktops.conftest import House, in_database, sign_in
-from tests.desktops.shell.conftest import SIZE, Guest, at_terminal
+from tests.desktops.shell.conftest import SIZE, at_terminal
+from tests.desktops.shell.guest import Guest
 from tests.desktops.test_endpoint import heard_by_control_line, until_async, within_a_second_of
 from tests.desktops.viewers import until, viewing
 
