@@ -5,7 +5,7 @@ import instances.models.instance
 
 
 class Migration(migrations.Migration):
-    dependencies = [("instances", "0004_life")]
+    dependencies = [("instances", "0006_several_hosts")]
 
     # Machines that exist keep an empty one: their guests were made without the keys that would follow from it.
     operations = [
