@@ -60,6 +60,7 @@ SELDOM = "image"
 USE_ICONS = {
     Why.PINNED: "lock",
     Why.AWAKE: "sun",
+    Why.KERNEL: "notebook-pen",
     Why.IDLE: "moon",
     Why.ENDING: "hourglass",
     Why.ENDED: "hourglass",

@@ -13,13 +13,19 @@ from instances.times import moment, readable, span
 
 
 def sentence(found: Verdict, facts: Facts, now: datetime) -> str:
-    """What a card says of the machine's use: “Working: 180% CPU”; “Idle for 3 hours, sleeps Tue 4 Mar, 14:05”."""
+    """What a card says of the machine's use.
+
+    “Working: python3 at 180% CPU”; “Idle for 3 hours, sleeps Tue 4 Mar, 14:05”.
+    """
     if found.why == Why.IDLE:
         return _idle(found, now)
     words = {
         Why.PINNED: _("Kept by staff: it has no end and does not fall asleep"),
         Why.JOB: _("Working: %(job)s"),
-        Why.WORKING: _("Working: %(percent)s%% CPU"),
+        Why.KERNEL: _("Working: %(kernel)s"),
+        Why.WORKING: _("Working: %(busiest)s at %(percent)s%% CPU")
+        if facts.busiest
+        else _("Working: %(percent)s%% CPU"),
         Why.AWAKE: _("Kept awake until %(awake)s"),
         Why.USED: _("In use"),
         Why.UNSEEN: _("Its host has not been seen for a while; nothing is taken meanwhile"),
@@ -28,6 +34,8 @@ def sentence(found: Verdict, facts: Facts, now: datetime) -> str:
     }
     return words.get(found.why, "") % {
         "job": facts.job,
+        "kernel": facts.kernel,
+        "busiest": facts.busiest,
         "percent": formats.number_format(round(facts.load), 0),
         "awake": moment(facts.awake_until),
         "taken": moment(found.taken_at),
@@ -39,6 +47,12 @@ def _idle(found: Verdict, now: datetime) -> str:
     if found.taken_at is None:
         return _("Idle for %(span)s") % {"span": for_how_long}
     return _("Idle for %(span)s, sleeps %(when)s") % {"span": for_how_long, "when": moment(found.taken_at)}
+
+
+def kernel_words(busy: bool, since: datetime, now: datetime) -> str:
+    """How it stands with a notebook."""
+    words = _("busy for %(span)s") if busy else _("idle for %(span)s")
+    return words % {"span": span(now - since)}
 
 
 REASONS = {

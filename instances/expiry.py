@@ -34,7 +34,7 @@ BATCH = 1000
 TAKES = {Act.HIBERNATE, Act.DELETE}
 JUDGED = {State.ACTIVE, State.STOPPED, State.HIBERNATED, State.ERROR}
 RESTS_ON = [
-    *("last_used_at", "worked_at", "awake_until", "job_at", "booted_at", "idle_warned_at"),
+    *("last_used_at", "worked_at", "awake_until", "job_at", "kernel_at", "booted_at", "idle_warned_at"),
     *("expires_at", "end_warned_at", "pinned", "due_at"),
 ]
 """The columns on which a verdict rests."""
@@ -61,9 +61,12 @@ class Rulebook:
             input_at=instance.last_used_at,
             worked_at=instance.worked_at,
             load=used if used >= self.policy.busy_percent else 0.0,
+            busiest=instance.busiest,
             awake_until=instance.awake_until,
             job=instance.job,
             job_at=instance.job_at,
+            kernel=instance.kernel,
+            kernel_at=instance.kernel_at,
             pinned=instance.pinned,
             idle_limit=limits_of(instance.owner, instance.plan.flavour_id, self.rules).idle,
             idle_warned_at=instance.idle_warned_at,

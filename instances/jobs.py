@@ -1,16 +1,17 @@
-"""Jobs that people declare inside their machines: asked for every two minutes, so that such a machine is kept."""
+"""What works inside machines: their guests are asked every two minutes, so that such a machine is kept."""
 
 from __future__ import annotations
 
 import logging
 import time
 from contextlib import closing
+from dataclasses import asdict
 
 from celery import shared_task
 from django.utils import timezone
 
 from instances.drivers import open_host
-from instances.drivers.base import DriverError, HostUnreachable
+from instances.drivers.base import Activity, DriverError, HostUnreachable
 from instances.models import Host, Instance
 from instances.specs import host_spec
 from instances.states import State
@@ -37,18 +38,18 @@ def hear_jobs_of(host_id: int) -> None:
             for instance in running:
                 if time.monotonic() > until:
                     return
-                note(instance, driver.job(instance.uuid))
+                note(instance, driver.activity(instance.uuid))
     except HostUnreachable as error:
         log.info("host %s: not asked for jobs: %s", host, error)
     except DriverError as error:
         log.warning("host %s: %s", host, error)
 
 
-def note(instance: Instance, job: str) -> None:
-    """Write what was heard: the job and when, or that there is none any more."""
-    if job:
-        Instance.objects.filter(pk=instance.pk, state=State.ACTIVE).update(job=job, job_at=timezone.now())
-    elif instance.job:
-        Instance.objects.filter(pk=instance.pk).update(job="")
-    if job != instance.job:
+def note(instance: Instance, heard: Activity) -> None:
+    """Write what was heard: the job and when, or that there is none any more; and the busiest program."""
+    facts: dict[str, object] = {"job_at": timezone.now()} if heard.job else {}
+    facts |= {name: told for name, told in asdict(heard).items() if told != getattr(instance, name)}
+    if facts:
+        Instance.objects.filter(pk=instance.pk, state=State.ACTIVE).update(**facts)
+    if facts.keys() - {"job_at"}:
         instance.tell("time")

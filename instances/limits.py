@@ -17,7 +17,13 @@ LATELY = timedelta(minutes=10)
 """Input younger than this is use."""
 
 EXPECTED_JOB = timedelta(minutes=5)
-"""A declared job that was not heard of for longer has ended."""
+"""A job or a busy notebook that was not heard of for longer has ended."""
+
+SILENT = timedelta(days=1)
+"""A notebook that stays busy without any output counts as work for so long: its cell may wait for data, or hang.
+
+The guest's list of programs in terminals (guest/files/usr/lib/visa/busy) holds to the same.
+"""
 
 
 def may_create(owned: int, quota: int) -> bool:
@@ -79,12 +85,23 @@ Reading = tuple[float, float]
 """When (seconds since 1970) and how much CPU the machine had used until then (seconds)."""
 
 
+READ_EVERY = timedelta(minutes=1)
+
+
+def reading_due(readings: Sequence[Reading], at: float) -> bool:
+    """Whether the counter is to be read again. A clock that was put back does not stop the readings."""
+    return not readings or not 0 <= at - readings[-1][0] < READ_EVERY.total_seconds()
+
+
 def with_reading(readings: Sequence[Reading], at: float, cpu_seconds: float) -> list[Reading]:
-    """The readings that the next judgement of the load needs. A counter that went back began anew, and so do we."""
-    if readings and (cpu_seconds < readings[-1][1] or at - readings[-1][0] > BLIND.total_seconds()):
+    """The readings that the next judgement of the load needs.
+
+    A counter that went back began anew, and so do we; likewise after a gap, or where the clock was put back.
+    """
+    if readings and (cpu_seconds < readings[-1][1] or not 0 <= at - readings[-1][0] <= BLIND.total_seconds()):
         return [(at, cpu_seconds)]
     kept = [reading for reading in readings if at - reading[0] <= WINDOW.total_seconds()]
-    return [*kept, (at, cpu_seconds)]
+    return [*(kept or readings[-1:]), (at, cpu_seconds)]  # after a short gap, the load of the gap
 
 
 def load(readings: Sequence[Reading]) -> float:
@@ -92,6 +109,11 @@ def load(readings: Sequence[Reading]) -> float:
     if len(readings) < 2 or readings[-1][0] <= readings[0][0]:
         return 0.0
     return max(0.0, 100 * (readings[-1][1] - readings[0][1]) / (readings[-1][0] - readings[0][0]))
+
+
+def computes(busy: bool, moved_at: datetime, now: datetime) -> bool:
+    """Whether a notebook counts as work: busy, and not silent for too long. Its load counts by itself, without end."""
+    return busy and now - moved_at <= SILENT
 
 
 # The verdict
@@ -115,6 +137,7 @@ class Why(StrEnum):
     PINNED = "pinned"
     AWAKE = "awake"
     JOB = "job"
+    KERNEL = "kernel"
     WORKING = "working"
     USED = "used"
     IDLE = "idle"
@@ -128,8 +151,9 @@ class Why(StrEnum):
 class Facts:
     """What is known of one machine. `started_at` is its last start or resumption, `ends_set_at` when the end was set.
 
-    `worked_at` is when the load was last above the threshold, `load` is percent of one CPU now, `seen_at` the last
-    look at the machine; `job` is what its owner declared, heard of at `job_at`.
+    `worked_at` is when the load was last above the threshold, `load` is percent of one CPU now, `busiest` the program
+    that used most of it; `seen_at` is the last look at the machine. `job` is what its owner declared or left running
+    in a terminal, heard of at `job_at`; `kernel` is a notebook that computes, heard of at `kernel_at`.
     """
 
     running: bool
@@ -138,9 +162,12 @@ class Facts:
     input_at: datetime | None = None
     worked_at: datetime | None = None
     load: float = 0.0
+    busiest: str = ""
     awake_until: datetime | None = None
     job: str = ""
     job_at: datetime | None = None
+    kernel: str = ""
+    kernel_at: datetime | None = None
     pinned: bool = False
     idle_limit: timedelta | None = None
     idle_warned_at: datetime | None = None
@@ -211,7 +238,8 @@ def _end(facts: Facts, notice: Notice, now: datetime) -> Verdict:
 
 def quiet_since(facts: Facts) -> datetime:
     """The last sign of use or work; a promise to stay awake counts until it ends."""
-    signs = [facts.started_at, facts.input_at, facts.worked_at, facts.job_at, facts.awake_until]
+    work = [facts.worked_at, facts.job_at, facts.kernel_at]
+    signs = [facts.started_at, facts.input_at, *work, facts.awake_until]
     return max(sign for sign in signs if sign is not None)
 
 
@@ -230,7 +258,8 @@ def _within(limit: timedelta, facts: Facts, notice: Notice, now: datetime) -> Ve
     due = quiet + limit
     if now < due - told_before:
         return Verdict(Act.KEEP, _evidence(facts, now), quiet, due, due - told_before)
-    if facts.idle_warned_at is None or facts.idle_warned_at < quiet:
+    if facts.idle_warned_at is None or facts.idle_warned_at < due - told_before:
+        # Of another idle time than this one, or of a limit that has changed since: what was told is not true any more.
         return Verdict(Act.WARN, Why.IDLE, quiet, max(due, now + told_before))
     due = max(due, facts.idle_warned_at + told_before)
     if now < due:
@@ -244,6 +273,8 @@ def _evidence(facts: Facts, now: datetime) -> Why:
 
     if facts.job and lately(facts.job_at, EXPECTED_JOB):
         return Why.JOB
+    if facts.kernel and lately(facts.kernel_at, EXPECTED_JOB):
+        return Why.KERNEL
     if facts.load and lately(facts.worked_at, WINDOW):
         return Why.WORKING
     if facts.awake_until is not None and now < facts.awake_until:

@@ -33,9 +33,6 @@ SECOND_LOOK = timedelta(seconds=5)
 NOTE_EVERY = timedelta(seconds=30)
 """An unchanged observation is written again after this time, so that `observed_at` tells when we looked."""
 
-READ_EVERY = timedelta(minutes=1)
-"""Between two readings of a machine's CPU counter."""
-
 JUST_DELETED = timedelta(hours=1)
 """A domain whose machine was deleted longer ago is left to staff."""
 
@@ -124,7 +121,7 @@ def _work(instance: Instance, status: DomainStatus, now: datetime, busy_percent:
     After a time in which nobody looked, the doubt is the owner's benefit: it may have worked all along.
     """
     readings = instance.cpu_readings
-    if status.power != Power.RUNNING or (readings and now.timestamp() - readings[-1][0] < READ_EVERY.total_seconds()):
+    if status.power != Power.RUNNING or not limits.reading_due(readings, now.timestamp()):
         return {}
     fresh = limits.with_reading(readings, now.timestamp(), status.cpu_seconds)
     blind = instance.observed_at is not None and now - instance.observed_at > limits.BLIND

@@ -132,6 +132,7 @@ def time_panel(instance: Instance) -> dict[str, Any]:
         "awake_form": AwakeForm(initial={"days": most}),
         "more_form": MoreForm(),
         "awake_most": most,
+        "kernels": instance.kernels.fresh(timezone.now()) if instance.state == State.ACTIVE else [],
     }
 
 

@@ -153,10 +153,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3,
 }
 CELERY_BEAT_SCHEDULER = "visa_site.celery:HeartbeatScheduler"
-CELERY_IMPORTS = ["instances.expiry", "instances.jobs", "instances.letters"]
+CELERY_IMPORTS = ["instances.expiry", "instances.jobs", "instances.kernels", "instances.letters"]
 CELERY_BEAT_SCHEDULE = {
     "letters": {"task": "instances.letters.deliver_due", "schedule": 60.0, "options": {"expires": 60}},
     "jobs": {"task": "instances.jobs.hear_jobs", "schedule": 120.0, "options": {"expires": 120}},
+    "kernels": {"task": "instances.kernels.hear_kernels", "schedule": 120.0, "options": {"expires": 120}},
     "expire": {"task": "instances.expiry.expire", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "instances.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "attend": {"task": "desktops.tasks.attend", "schedule": 5.0, "options": {"expires": 5}},

@@ -28,8 +28,9 @@ from experiments.models import User
 from instances import actions, life
 from instances.admin.looking import ReadOnly
 from instances.cards import LOOKS, look_of
-from instances.evidence import entry_words
-from instances.models import Entry, Instance, Member, Transition
+from instances.evidence import entry_words, sentence
+from instances.expiry import Rulebook
+from instances.models import Entry, Instance, Kernel, Member, Transition
 from instances.sentences import told
 from instances.states import HOLDS_CPU, LIVE, TRANSITIONS, WORKING, State
 
@@ -61,6 +62,7 @@ class QuestionFilter(admin.SimpleListFilter):
             ("working", gettext_lazy("What is being made or changed?")),
             ("resting", gettext_lazy("What is stopped or asleep?")),
             ("unused", gettext_lazy("What runs and was not used for a week?")),
+            ("computing", gettext_lazy("Where does a notebook compute?")),
             ("pinned", gettext_lazy("What is kept by staff?")),
             ("bin", gettext_lazy("What lies in the recycle bin?")),
             ("gone", gettext_lazy("What was deleted for good?")),
@@ -75,6 +77,7 @@ class QuestionFilter(admin.SimpleListFilter):
             "working": Q(state__in=WORKING),
             "resting": Q(state__in=[State.STOPPED, State.HIBERNATED]),
             "unused": quiet & Q(state__in=HOLDS_CPU),
+            "computing": Q(state=State.ACTIVE) & ~Q(kernel=""),
             "pinned": Q(pinned=True, state__in=LIVE),
             "bin": Q(state=State.BINNED),
             "gone": Q(state=State.DELETED),
@@ -125,6 +128,13 @@ class EntryInline(ReadOnly, TabularInline):
         return entry_words(entry.kind, entry.facts)
 
 
+class KernelInline(ReadOnly, TabularInline):
+    model = Kernel
+    extra = 0
+    fields = readonly_fields = ["notebook", "language", "busy", "since", "moved_at", "heard_at"]
+    tab = True
+
+
 class WhyForm(forms.ModelForm):  # type: ignore[type-arg] # generic for the stubs alone
     """Nothing of the machine, but why staff keep it or keep it no longer: its history and its owner read it."""
 
@@ -142,7 +152,7 @@ class InstanceAdmin(ModelAdmin):
     """Nothing here is written by hand: every change is asked of `actions`, as from the owner's pages."""
 
     form = WhyForm
-    inlines = [TransitionInline, EntryInline, MemberInline]
+    inlines = [TransitionInline, EntryInline, KernelInline, MemberInline]
     list_display = ["name", "look", "owner", "host", "image", "size", "since", "trouble"]
     list_filter = [
         QuestionFilter,
@@ -171,7 +181,7 @@ class InstanceAdmin(ModelAdmin):
     ]
     actions_submit_line = ["start", "retry", "stop", "reboot", "hibernate", "pin", "unpin", "back", "forgo"]
     fieldsets = [
-        (None, {"fields": ["name", "in_words", "trouble", "owner", "experiments_shown", "comments"]}),
+        (None, {"fields": ["name", "in_words", "use", "trouble", "owner", "experiments_shown", "comments"]}),
         (gettext_lazy("Size"), {"fields": [
             "image", ("vcpus", "memory_mib", "disk_gib"), ("screen_width", "screen_height", "keyboard"),
         ]}),
@@ -335,6 +345,11 @@ class InstanceAdmin(ModelAdmin):
     @display(description=gettext_lazy("state"))
     def in_words(self, instance: Instance) -> str:
         return str(look_of(instance).word)
+
+    @display(description=gettext_lazy("use"))
+    def use(self, instance: Instance) -> str:
+        book, now = Rulebook.current(), timezone.now()
+        return sentence(book.judge(instance, now), book.facts(instance), now) or "–"
 
     @display(description=gettext_lazy("problem"))
     def trouble(self, instance: Instance) -> str:

@@ -142,6 +142,18 @@ class DomainStatus:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """What works in a guest, in the guest's own words, "" where there is none.
+
+    `job` is what somebody declared (`visa-busy`) or left running in a terminal, `busiest` the program that used most of
+    the processor since the last question.
+    """
+
+    job: str = ""
+    busiest: str = ""
+
+
+@dataclass(frozen=True)
 class Capacity:
     """What a host has and what is free of it now. CPUs are counted in host threads, memory in MiB, disk in GiB."""
 
@@ -207,11 +219,8 @@ class Driver(Protocol):
     def observe(self) -> list[DomainStatus]:
         """Every domain that carries this deployment's metadata."""
 
-    def job(self, uuid: UUID) -> str:
-        """The job that somebody declared in the guest (`visa-busy`); "" when there is none, or no agent that answers.
-
-        A guest whose agent hangs costs two seconds.
-        """
+    def activity(self, uuid: UUID) -> Activity:
+        """What works in the guest; nothing where no agent answers. One whose agent hangs costs two seconds."""
 
     def leftovers(self) -> list[Leftover]:
         """Volumes in our pool that belong to no domain and are no base image, by name."""

@@ -29,6 +29,7 @@ from instances.drivers import agent, storage
 from instances.drivers import domain as domains
 from instances.drivers import network as networks
 from instances.drivers.base import (
+    Activity,
     BaseImage,
     Capacity,
     DomainEvent,
@@ -629,7 +630,7 @@ class LibvirtDriver:
                 addresses.append(lease["ipaddr"])
         return found
 
-    def job(self, uuid: UUID) -> str:
+    def activity(self, uuid: UUID) -> Activity:
         silent = {
             *(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED, libvirt.VIR_ERR_INTERNAL_ERROR),
             *(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG),
@@ -637,8 +638,8 @@ class LibvirtDriver:
         with _explained(_("The machine could not be asked for its jobs.")):
             domain = self._find(uuid)
             if domain is None or not domain.isActive():
-                return ""
-            return agent.declared_job(
+                return Activity()
+            return agent.activity(
                 lambda command: _unless(silent, libvirt_qemu.qemuAgentCommand, domain, command, _AGENT_S, 0),
                 lambda: time.sleep(_AGENT_LOOK_S),
             )

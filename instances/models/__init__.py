@@ -21,6 +21,7 @@ from instances.models.instance import (
     Thumbnail,
     Transition,
 )
+from instances.models.kernels import Kernel
 from instances.models.letters import Letter, MailGroup, NoMail
 from instances.models.life import Entry, Extension, LifePolicy, TimeLimit
 from instances.models.notices import Notice
@@ -37,6 +38,7 @@ __all__ = [
     "Image",
     "ImageProtocol",
     "Instance",
+    "Kernel",
     "Letter",
     "LifePolicy",
     "MailGroup",

@@ -166,8 +166,11 @@ class Instance(models.Model):
     worked_at = models.DateTimeField(_("last worked"), null=True, editable=False)
     cpu_readings = models.JSONField(default=list, editable=False)
     awake_until = models.DateTimeField(_("kept awake until"), null=True, editable=False)
-    job = models.CharField(_("declared job"), max_length=200, blank=True, editable=False)
-    job_at = models.DateTimeField(_("declared job seen"), null=True, editable=False)
+    job = models.CharField(_("job"), max_length=200, blank=True, editable=False)
+    job_at = models.DateTimeField(_("job seen"), null=True, editable=False)
+    kernel = models.CharField(_("busy notebook"), max_length=200, blank=True, editable=False)
+    kernel_at = models.DateTimeField(_("busy notebook seen"), null=True, editable=False)
+    busiest = models.CharField(_("busiest program"), max_length=40, blank=True, editable=False)
     idle_warned_at = models.DateTimeField(_("told that it is idle"), null=True, editable=False)
 
     due_at = models.DateTimeField(_("looked at by"), default=timezone.now, editable=False)

@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from experiments.models import User
-from instances import notices
+from instances import evidence, notices
+from instances.models import Kernel
 from instances.sentences import told
 from instances.times import MINUTE, day, distance, moment, span
 
@@ -73,6 +74,12 @@ def minutes(count: int) -> str:
 @register.filter
 def elapsed(since: datetime) -> str:
     return took((timezone.now() - since).total_seconds())
+
+
+@register.filter
+def kernel_words(kernel: Kernel) -> str:
+    """Whether a notebook computes, and since when."""
+    return evidence.kernel_words(kernel.busy, kernel.since, timezone.now())
 
 
 @register.filter

@@ -88,9 +88,9 @@ def test_who_comes_back_after_the_warning_keeps_the_machine(house: Facility) -> 
     assert state(made) == State.ACTIVE
 
 
-@pytest.mark.parametrize("sign", ["last_used_at", "worked_at", "job_at", "awake_until"])
+@pytest.mark.parametrize("sign", ["last_used_at", "worked_at", "job_at", "kernel_at", "awake_until"])
 def test_a_sign_between_verdict_and_write_wins(house: Facility, sign: str) -> None:
-    made = idle(house, idle_warned_at=ago(days=2))
+    made = idle(house, idle_warned_at=ago(days=1.5))
     judged = Instance.objects.select_related("owner", "plan").get(pk=made.pk)
     book, now = Rulebook.current(), timezone.now()
     found = book.judge(judged, now)
@@ -103,7 +103,7 @@ def test_a_sign_between_verdict_and_write_wins(house: Facility, sign: str) -> No
 
 
 def test_a_machine_without_a_look_from_the_observer_is_left_alone(house: Facility) -> None:
-    made = idle(house, observed_at=ago(hours=1), idle_warned_at=ago(days=2))
+    made = idle(house, observed_at=ago(hours=1), idle_warned_at=ago(days=1.5))
     expire()
     assert state(made) == State.ACTIVE
 
@@ -161,7 +161,7 @@ def test_past_its_end_it_cannot_be_started(house: Facility) -> None:
 
 
 def test_what_staff_keep_neither_sleeps_nor_ends(house: Facility) -> None:
-    made = idle(house, expires_at=ago(days=1), end_warned_at=ago(days=5), idle_warned_at=ago(days=2))
+    made = idle(house, expires_at=ago(days=1), end_warned_at=ago(days=5), idle_warned_at=ago(days=1.5))
     life.pin(made, house.admin, True)
     expire()
     assert state(made) == State.ACTIVE
@@ -199,7 +199,7 @@ def test_the_history_says_that_the_owner_was_told(house: Facility) -> None:
 
 
 def many(house: Facility, count: int) -> list[Instance]:
-    return [idle(house, name=f"Idle {number}", idle_warned_at=ago(days=2)) for number in range(count)]
+    return [idle(house, name=f"Idle {number}", idle_warned_at=ago(days=1.5)) for number in range(count)]
 
 
 def asleep(machines: list[Instance]) -> int:

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from instances import jobs
-from instances.drivers.base import Driver, HostUnreachable
+from instances import evidence, jobs
+from instances.drivers.base import Activity, Driver, HostUnreachable
 from instances.expiry import Rulebook
 from instances.limits import Why
 from instances.models import Instance
@@ -21,21 +21,24 @@ from tests.people import Facility, machine
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+FIT = Activity(job="python fit.py")
+
+
 class Host:
     """A host whose guests answer with these jobs; None is a host that went away."""
 
-    def __init__(self, jobs: dict[UUID, str] | None) -> None:
+    def __init__(self, jobs: dict[UUID, Activity] | None) -> None:
         self.jobs = jobs
 
-    def job(self, uuid: UUID) -> str:
+    def activity(self, uuid: UUID) -> Activity:
         if self.jobs is None:
             raise HostUnreachable("gone")
-        return self.jobs.get(uuid, "")
+        return self.jobs.get(uuid, Activity())
 
     def close(self) -> None: ...
 
 
-def hear(house: Facility, monkeypatch: pytest.MonkeyPatch, said: dict[UUID, str] | None) -> None:
+def hear(house: Facility, monkeypatch: pytest.MonkeyPatch, said: dict[UUID, Activity] | None) -> None:
     monkeypatch.setattr(jobs, "open_host", lambda _spec: Host(said))
     jobs.hear_jobs_of(house.host.pk)
 
@@ -46,7 +49,7 @@ def running(house: Facility, **facts: Any) -> Instance:
 
 def test_a_declared_job_is_written_and_shown(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
     one = running(house)
-    hear(house, monkeypatch, {one.uuid: "python fit.py"})
+    hear(house, monkeypatch, {one.uuid: FIT})
     one.refresh_from_db()
     assert one.job == "python fit.py"
     assert Rulebook.current().judge(one, timezone.now()).why == Why.JOB
@@ -54,11 +57,23 @@ def test_a_declared_job_is_written_and_shown(house: Facility, monkeypatch: pytes
 
 def test_when_it_ended_its_time_stays_as_the_last_work(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
     one = running(house)
-    hear(house, monkeypatch, {one.uuid: "python fit.py"})
+    hear(house, monkeypatch, {one.uuid: FIT})
     hear(house, monkeypatch, {})
     one.refresh_from_db()
     assert one.job == ""
     assert one.job_at is not None
+
+
+def test_the_busiest_program_is_named_beside_the_load(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = timezone.now()
+    one = running(house, worked_at=now, cpu_readings=[(0.0, 0.0), (60.0, 108.0)])
+    hear(house, monkeypatch, {one.uuid: Activity(busiest="python3")})
+    one = Instance.objects.select_related("owner", "plan").get(pk=one.pk)
+    book = Rulebook.current()
+    assert evidence.sentence(book.judge(one, now), book.facts(one), now) == "Working: python3 at 180% CPU"
+    hear(house, monkeypatch, {})
+    one.refresh_from_db()
+    assert one.busiest == ""
 
 
 def test_a_host_that_went_away_changes_nothing(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,13 +85,13 @@ def test_a_host_that_went_away_changes_nothing(house: Facility, monkeypatch: pyt
 
 def test_machines_at_rest_are_not_asked(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
     one = running(house, state=State.HIBERNATED)
-    hear(house, monkeypatch, {one.uuid: "fit"})
+    hear(house, monkeypatch, {one.uuid: FIT})
     one.refresh_from_db()
     assert one.job == ""
 
 
 def test_a_host_whose_guests_have_no_agent_says_that_there_is_none(house: Facility, driver: Driver) -> None:
     with closing(driver):
-        assert driver.job(UUID(int=7)) == ""
+        assert driver.activity(UUID(int=7)) == Activity()
     running(house)
     jobs.hear_jobs_of(house.host.pk)

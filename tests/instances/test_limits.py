@@ -7,10 +7,25 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
+from hypothesis import given as given_any
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from instances import limits
 from instances.limits import DEFAULTS, Act, Facts, Limits, Rule, Verdict, Why, limits_for, may_create, verdict
-from tests.instances.lives import BUSY, NOTICE, NOW, SCENARIOS, Life, days, hours, minutes
+from tests.instances.lives import (
+    ALWAYS,
+    BUSY,
+    NOTICE,
+    NOW,
+    SCENARIOS,
+    Life,
+    days,
+    given,
+    hours,
+    minutes,
+    resumed,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +97,17 @@ def test_a_long_gap_begins_anew() -> None:
     assert limits.with_reading([(0.0, 5.0)], 3600.0, 50.0) == [(3600.0, 50.0)]
 
 
+def test_a_clock_that_was_put_back_does_not_stop_the_readings() -> None:
+    before = [(7000.0, 5.0), (7200.0, 6.0)]
+    assert limits.reading_due(before, 3600.0)
+    assert limits.with_reading(before, 3600.0, 7.0) == [(3600.0, 7.0)]
+    assert not limits.reading_due(before, 7230.0)
+
+
+def test_the_load_of_a_short_gap_counts() -> None:
+    assert limits.load(limits.with_reading([(0.0, 0.0)], 540.0, 270.0)) == pytest.approx(50)
+
+
 def test_one_reading_says_nothing() -> None:
     assert limits.load([]) == limits.load([(1.0, 50.0)]) == 0.0
 
@@ -122,11 +148,80 @@ def test_nothing_is_taken_without_a_warning_in_time(story: str) -> None:
 
 
 def _told_before(life: Life, why: Why) -> timedelta:
+    if life.changes:  # of a limit that somebody changed meanwhile; none of these is below an hour
+        return minutes(15)
     if why == Why.IDLE:
         assert life.limit is not None
         return min(NOTICE.idle, life.limit / 4)
     assert life.ends is not None
     return min(NOTICE.end, life.ends / 4)
+
+
+def test_a_machine_that_was_opened_again_sleeps_again_and_is_told_before() -> None:
+    life = Life(hours(4), changes=[(hours(9), resumed)]).run(hours(20))
+    assert [(at, act) for at, act, _why in life.acts] == [
+        (hours(3), Act.WARN),
+        (hours(4), Act.HIBERNATE),
+        (hours(12), Act.WARN),
+        (hours(13), Act.HIBERNATE),
+    ]
+
+
+def test_at_its_end_it_sleeps_and_after_some_days_it_is_deleted_unless_it_gets_more_time() -> None:
+    ended = Life(ends=days(8), used=ALWAYS).run(days(20))
+    assert [(at, act) for at, act, _why in ended.acts] == [
+        (days(6), Act.WARN),
+        (days(8), Act.HIBERNATE),
+        (days(11), Act.DELETE),
+    ]
+    saved = Life(ends=days(8), used=ALWAYS, changes=[(days(10.9), given(days(30)))]).run(days(20))
+    assert saved.when(Act.DELETE) is None
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> list[tuple[timedelta, timedelta]]:
+    """Some stretches of a day, in steps of the look."""
+    starts = draw(st.lists(st.integers(1, 280), max_size=3))
+    return [(begin * Life.STEP, (begin + draw(st.integers(1, 60))) * Life.STEP) for begin in starts]
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> Life:
+    """A day of any use and work, watched with any gaps; its limit is one to eight hours."""
+    awake = draw(st.none() | st.integers(0, 100))
+    return Life(
+        4 * draw(st.integers(3, 24)) * Life.STEP,
+        used=draw(spans()),
+        load=[(begin, end, 100) for begin, end in draw(spans())],
+        jobs=draw(spans()),
+        notebooks=[(begin, end, True) for begin, end in draw(spans())],
+        unseen=draw(spans()),
+        awake=None if awake is None else awake * Life.STEP,
+    )
+
+
+@given_any(lives())
+@settings(deadline=None)
+def test_whatever_happens_it_sleeps_when_it_was_quiet_for_the_limit_and_not_before(life: Life) -> None:
+    slept, quiet = life.run(days(2)).when(Act.HIBERNATE), quiet_for_the_limit(life)
+    assert slept is not None
+    assert quiet <= slept <= quiet + minutes(10)
+
+
+def quiet_for_the_limit(life: Life) -> timedelta:
+    """When the story's machine was quiet for its limit, told without any of the rules under test."""
+    assert life.limit is not None
+    at = last = seen = timedelta(0)
+    while at - last < life.limit or at - seen > limits.BLIND:
+        at += Life.STEP
+        looked = not any(begin <= at < end for begin, end in life.unseen)
+        works = looked and any(begin < at and seen < end for begin, end, _load in life.load)
+        acts = [*life.used, *life.jobs, *((begin, end) for begin, end, _prints in life.notebooks)]
+        back = looked and at - seen > limits.BLIND
+        if works or back or (life.awake or -at) >= at or any(begin <= at <= end for begin, end in acts):
+            last = at
+        seen = at if looked else seen
+    return at
 
 
 # One verdict at a time
@@ -144,6 +239,11 @@ def test_a_warning_that_came_late_postpones_the_sleep() -> None:
     late = replace(RUNNING, input_at=NOW - days(9), idle_warned_at=NOW - hours(2))
     found = verdict(late, NOTICE, NOW)
     assert (found.act, found.taken_at) == (Act.KEEP, NOW + hours(22))
+
+
+def test_a_warning_of_a_shorter_limit_is_void() -> None:
+    told = replace(RUNNING, input_at=NOW - days(3), idle_warned_at=NOW - days(2.5))
+    assert verdict(told, NOTICE, NOW).act == Act.WARN
 
 
 def test_a_warning_before_the_last_use_is_void() -> None:
@@ -176,6 +276,8 @@ def test_an_end_that_the_owner_set_an_hour_ahead_is_told_a_quarter_of_it_before(
         (replace(RUNNING, load=180.0, worked_at=NOW), Why.WORKING),
         (replace(RUNNING, load=180.0, worked_at=NOW, job="fit.py", job_at=NOW), Why.JOB),
         (replace(RUNNING, job="fit.py", job_at=NOW - hours(1)), Why.IDLE),
+        (replace(RUNNING, kernel="fit.ipynb", kernel_at=NOW, load=180.0, worked_at=NOW), Why.KERNEL),
+        (replace(RUNNING, kernel="fit.ipynb", kernel_at=NOW - hours(1)), Why.IDLE),
         (replace(RUNNING, awake_until=NOW + days(1)), Why.AWAKE),
         (replace(RUNNING, input_at=NOW - minutes(2)), Why.USED),
         (replace(RUNNING, input_at=NOW - hours(3)), Why.IDLE),

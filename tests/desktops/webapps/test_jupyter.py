@@ -14,10 +14,12 @@ import pytest
 from desktops.webapps import kernels, visits
 from desktops.webapps.kernels import V1
 from experiments.models import User
+from instances.kernels import hear_kernels_of
 from instances.models import Instance, Member, MemberRole
 from tests.desktops.conftest import in_database
 from tests.desktops.webapps.conftest import Grounds
 from tests.desktops.webapps.jupyter import TOKEN, Jupyter
+from tests.people import client_of
 
 PATIENCE = 60.0
 SOON = 8.0
@@ -234,3 +236,32 @@ async def test_work_in_a_notebook_is_use_and_looking_is_not(at_lab: Grounds, cha
         assert visit.inputs == 1
         await visit.stop()
     assert (await in_database(Instance.objects.get, uuid=at_lab.uuid)).last_used_at is not None
+
+
+async def test_a_busy_notebook_keeps_its_machine_awake_and_is_shown(at_lab: Grounds, lab: Jupyter) -> None:
+    """Asked as production asks: a cell that sleeps needs no processor. Looking at the notebook is no work."""
+    notebook = {"path": "waits.ipynb", "name": "waits.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
+    async with at_lab.browsing(at_lab.people.alice) as browser:
+        async with browser.ask("POST", "/api/sessions", json=notebook) as answer:
+            ident = (await answer.json())["kernel"]["id"]
+        async with browser.socket(f"/api/kernels/{ident}/channels", protocols=[V1]) as socket:
+            await say(socket, message("kernel_info_request"))
+            await until(socket, "kernel_info_reply")
+            assert await in_database(looked, at_lab) == ("", "idle for 1 minute")
+            await say(socket, run("import time; time.sleep(1000)"))
+            await until(socket, "status", execution_state="busy")
+            assert await in_database(looked, at_lab) == ("waits.ipynb", "busy for 1 minute")
+            async with browser.ask("POST", f"/api/kernels/{ident}/interrupt") as answer:
+                assert answer.status == 204
+            await until(socket, "status", execution_state="idle")
+            assert await in_database(looked, at_lab) == ("", "idle for 1 minute")
+        async with browser.ask("DELETE", f"/api/kernels/{ident}") as answer:
+            assert answer.status == 204
+
+
+def looked(at_lab: Grounds) -> tuple[str, str]:
+    """The notebook that computes, and what the page says of waits.ipynb, after JupyterLab was asked."""
+    hear_kernels_of(at_lab.people.host.pk)
+    page = client_of(at_lab.people.alice).get(f"/machines/{at_lab.uuid}/time/").content.decode()
+    said = page.split("waits.ipynb</span>")[1].split(">")[1].split("<")[0]
+    return Instance.objects.get(uuid=at_lab.uuid).kernel, said

@@ -227,11 +227,17 @@ def on_its_card(script: str) -> str:
 
 
 def test_a_job_declared_in_the_guest_is_heard_of_while_it_runs(guest: Guest) -> None:
-    assert guest.driver.job(guest.uuid) == ""
+    assert guest.driver.activity(guest.uuid).job == ""
     assert guest.succeeds("setsid visa-busy -- sleep 1000 > /dev/null 2>&1 &"), guest.said
-    wait_until(lambda: guest.driver.job(guest.uuid) == "sleep 1000", "the declared job", 60)
+    wait_until(lambda: guest.driver.activity(guest.uuid).job == "sleep 1000", "the declared job", 60)
     assert guest.succeeds("pkill -x sleep"), guest.said
-    wait_until(lambda: guest.driver.job(guest.uuid) == "", "the end of the declared job", 60)
+    wait_until(lambda: guest.driver.activity(guest.uuid).job == "", "the end of the declared job", 60)
+
+
+def test_a_program_that_runs_in_a_terminal_is_heard_of(guest: Guest) -> None:
+    assert guest.succeeds("setsid script -qc 'sleep 1001' /dev/null > /dev/null 2>&1 < /dev/null &"), guest.said
+    wait_until(lambda: guest.driver.activity(guest.uuid).job == "sleep", "the program", 60)
+    assert guest.succeeds("pkill -x sleep"), guest.said
 
 
 def test_a_hibernated_guest_wakes_with_its_desktop(guest: Guest) -> None:
