@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import translation
 
-from tests.cell.hypervisor import base_image, libvirtd, qemu_host, simulated_host  # noqa: F401 - fixtures
+from tests.cell.hypervisor import base_image, libvirtd, other_computer, qemu_host, simulated_host  # noqa: F401 - fixtures
 from tests.servers import RedisServer, postgresql, redis_server
 
 
