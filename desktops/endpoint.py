@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -39,6 +41,11 @@ Line = Relay | Watcher | Terminal
 SHELL_PATIENCE = 20.0
 """Seconds in which a machine's SSH server must have let us in; an emulated one takes some for the arithmetic."""
 
+MOST_AT_ONE_MACHINE, MOST_IN_ALL = 20, 60
+"""Screens and terminals that one person may hold open in this process."""
+
+TOO_MANY = Denied(Ending(Code.FLOOD, "You have too many screens open. Close one, and this one opens by itself."))
+
 INTERRUPTED = Ending(Code.INTERRUPTED, "The relay was interrupted.")
 
 
@@ -61,21 +68,44 @@ async def _serve(which: Which, scope: MutableMapping[str, Any], receive: Receive
     uuid: UUID = scope["url_route"]["kwargs"]["uuid"]
     key: str | None = scope["cookies"].get(settings.SESSION_COOKIE_NAME)
     await receive()
-    ticket = await _in_database(_admit, key, uuid, which)
     direct = scope.get("extensions", {}).get(EXTENSION)
-    line = await _open(ticket, receive, send, direct) if isinstance(ticket, Ticket) else ticket
+    with _seated(await _in_database(_admit, key, uuid, which)) as ticket:
+        line = await _open(ticket, receive, send, direct) if isinstance(ticket, Ticket) else ticket
+        try:
+            # Accepted in any case: a browser tells its page the code of a closed socket, not a refused one's status.
+            await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
+            if isinstance(ticket, Denied):
+                await say_farewell(send, ticket.ending)
+            elif isinstance(line, Denied):
+                await say_farewell(send, line.ending)
+            else:
+                await Visit(key, uuid, ticket, line).run()
+        finally:
+            if not isinstance(line, Denied):
+                line.close()
+
+
+_seats: Counter[tuple[int, int]] = Counter()
+
+
+@contextmanager
+def _seated(ticket: Ticket | Denied) -> Iterator[Ticket | Denied]:
+    """The same, while the person has a seat of their own; TOO_MANY where none is left for them."""
+    if isinstance(ticket, Denied):
+        yield ticket
+        return
+    seat = ticket.user_id, ticket.instance_id
+    taken = sum(count for (user, _instance), count in _seats.items() if user == ticket.user_id)
+    if _seats[seat] >= MOST_AT_ONE_MACHINE or taken >= MOST_IN_ALL:
+        yield TOO_MANY
+        return
+    _seats[seat] += 1
     try:
-        # Accepted in any case: a browser tells its page the code of a closed socket, but not a refused one's status.
-        await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
-        if isinstance(ticket, Denied):
-            await say_farewell(send, ticket.ending)
-        elif isinstance(line, Denied):
-            await say_farewell(send, line.ending)
-        else:
-            await Visit(key, uuid, ticket, line).run()
+        yield ticket
     finally:
-        if not isinstance(line, Denied):
-            line.close()
+        _seats[seat] -= 1
+        if not _seats[seat]:
+            del _seats[seat]
 
 
 def _admit(key: str | None, uuid: UUID, which: Which) -> Ticket | Denied:

@@ -13,6 +13,7 @@ def _screen() -> dict[str, str]:
         "connecting": _("Connecting to the machine…"),
         "lost": _("The connection is gone. Your programs go on running; the picture comes back by itself."),
         "silent": _("The machine did not answer. Trying again…"),
+        "tooMany": _("You have too many screens open. Close one, and this one opens by itself."),
         "offline": _("Your computer has no network. The picture comes back when it has."),
         "signedOut": _("Your sign-in has ended. Sign in again; your programs go on running."),
         "withdrawn": _("You may no longer see this desktop. Ask its owner if you still need it."),

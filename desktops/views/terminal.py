@@ -53,6 +53,7 @@ def _words() -> dict[str, str]:
         "connected": _("Connected"),
         "lost": _("The connection is gone. Your programs go on running; the terminal comes back by itself."),
         "silent": _("The machine's terminal does not answer yet. Trying again…"),
+        "tooMany": _("You have too many screens open. Close one, and this one opens by itself."),
         "offline": _("Your computer has no network. The terminal comes back when it has."),
         "signedOut": _("Your sign-in has ended. Sign in again; your programs go on running."),
         "withdrawn": _("You may no longer see this terminal. Ask the machine's owner if you still need it."),

@@ -43,51 +43,53 @@ def purses_of(user_id: int) -> tuple[Purse, ...]:
 
 
 class Flight:
-    """One direction of one socket: what came in and has not left yet. `over` is called when a purse is empty."""
+    """One direction of one socket: what came in and has not left yet. `over` is set when a purse is empty."""
 
-    def __init__(self, purses: tuple[Purse, ...], over: Callable[[], None]) -> None:
+    def __init__(self, purses: tuple[Purse, ...], over: asyncio.Future[None]) -> None:
         self._purses = purses
         self._over = over
-        self._size = self._held = 0
+        self._size = 0
 
-    def came(self, size: int) -> None:
-        """So many bytes of messages, whole or not."""
-        self._size += size
-        self._hold(max(0, self._size - FREE))
+    def came(self, size: int) -> bool:
+        """So many bytes of messages, whole or not; False where there is no room for them, now and ever after."""
+        if not self._over.done():
+            self._hold(self._size + size)
+        return not self._over.done()
 
     def left(self, size: int) -> None:
         """A message has left. What remains uncounted (heads of frames, the beginning of the next) is forgotten."""
         rest = self._size - size
-        self._size = rest if rest > FREE else 0
-        self._hold(max(0, self._size - FREE))
+        self._hold(rest if rest > FREE else 0)
 
     def end(self) -> None:
-        self._size = 0
         self._hold(0)
 
-    def _hold(self, wanted: int) -> None:
-        more = wanted - self._held
+    def _hold(self, size: int) -> None:
+        """Who finds no room gives back what they had at once, so that others in the same case go on."""
+        more = max(0, size - FREE) - max(0, self._size - FREE)
         if more > min(purse.left for purse in self._purses):
-            self._over()
+            self._over.set_result(None)
+            self._hold(0)
             return
         for purse in self._purses:
             purse.left -= more
-        self._held = wanted
+        self._size = size
 
 
 class Meter(asyncio.Protocol):
     """Stands before the protocol of an open connection and tells how many bytes come."""
 
     def __init__(self, transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
-        self.came: Callable[[int], None] = _nobody_counts
+        self.came: Callable[[int], bool] = _nobody_counts
         self._protocol = cast(Any, protocol)
         self._transport = transport
         transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
-        self.came(len(data))
-        if not self._transport.is_closing():
+        if self.came(len(data)):
             self._protocol.data_received(data)
+        else:
+            self._transport.pause_reading()
 
     def hang_up(self) -> None:
         """At once, with whatever is on its way."""
@@ -112,5 +114,6 @@ class Meter(asyncio.Protocol):
         self._protocol.resume_writing()
 
 
-def _nobody_counts(_size: int) -> None:
+def _nobody_counts(_size: int) -> bool:
     """Before a socket is joined."""
+    return True

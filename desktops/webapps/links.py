@@ -8,13 +8,14 @@ from uuid import uuid4
 from desktops.access import Denied
 from desktops.relay import Code, Ending, say_farewell
 from desktops.server import EXTENSION
-from desktops.webapps import kernels, reading, upstream
+from desktops.webapps import flight, kernels, reading, upstream
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.headers import Malformed
 from desktops.webapps.upstream import Receive, Refused, Send, Unanswered
 from desktops.webapps.visits import visit_of
 
 CHANGED = Ending(Code.WITHDRAWN, "What you may do here has changed.")
+TOO_MUCH = Ending(Code.FLOOD, "Too much is on its way at once. Close something and try again.")
 NOT_KERNELS = Ending(Code.PROTOCOL, "This is not a message for a kernel.")
 
 
@@ -63,6 +64,7 @@ class Link:
         self._send = send
         self._accepted = False
         self._protocol: str | None = None
+        self._direct = scope.get("extensions", {}).get(EXTENSION)
         self._kernel = reading.is_kernel_channel(entered.asked.path)
 
     async def run(self) -> None:
@@ -75,26 +77,34 @@ class Link:
             await _refuse(self._send, 502)
             return
         self._protocol = machine.protocol
-        joint = upstream.Joint(machine, self._receive, self._send, self._sieve)
+        purses = flight.purses_of(self._entered.admission.user_id)
+        joint = upstream.Joint(machine, self._receive, self._send, self._sieve, purses, self._direct)
         try:
             await self._accept()
             await joint.run()
         except kernels.Unreadable:
             await say_farewell(self._send, NOT_KERNELS)
+        except upstream.TooMuch:
+            await self._let_go(TOO_MUCH)
         finally:
             self._entered.visit.count(joint.traffic)
 
     async def cut_off(self) -> None:
         """What the person may do has changed; JupyterLab comes back by itself and gets what holds now."""
         if self._accepted:
-            await say_farewell(self._send, self._entered.visit.ending or CHANGED)
+            await self._let_go(self._entered.visit.ending or CHANGED)
         else:
             await _refuse(self._send, 403)
 
+    async def _let_go(self, ending: Ending) -> None:
+        """Whoever does not listen is cut off: what waits for them takes memory."""
+        told = await say_farewell(self._send, ending)
+        if not told and self._direct:
+            self._direct.abort()
+
     async def _accept(self) -> None:
-        direct = self._scope.get("extensions", {}).get(EXTENSION)
-        if direct:
-            direct.allow(upstream.MOST_UP)
+        if self._direct:
+            self._direct.allow(upstream.MOST_UP)
         self._accepted = True
         await self._send({"type": "websocket.accept", "subprotocol": self._protocol})
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 
 from aiohttp import (
     ClientError,
@@ -22,10 +22,12 @@ from aiohttp import (
     ClientWSTimeout,
     DummyCookieJar,
     TCPConnector,
+    WSMessage,
     WSMsgType,
 )
 from yarl import URL
 
+from desktops.webapps.flight import FREE, Flight, Meter, Purse
 from desktops.webapps.headers import ALONE, Confines, Framing, Headers, downward
 
 Message = MutableMapping[str, Any]
@@ -64,6 +66,10 @@ class Refused(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+
+
+class TooMuch(Exception):
+    """More was on its way than this person, or all together, may have in memory."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Doors:
 
     @classmethod
     def open(cls) -> Doors:
-        return cls(_session(), _session(middlewares=(_stay,)))
+        return cls(_session(), _session(middlewares=(_stay,), ws_response_class=Machine))
 
 
 _doors: dict[asyncio.AbstractEventLoop, Doors] = {}
@@ -258,17 +264,29 @@ async def without(secret: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[
         yield held
 
 
-async def dial(request: Request, protocols: list[str]) -> ClientWebSocketResponse:
+class Machine(ClientWebSocketResponse):
+    """A WebSocket to a machine that counts what it brings."""
+
+    def __init__(
+        self, reader: Any, writer: Any, protocol: str | None, response: ClientResponse, *rest: Any, **more: Any
+    ):
+        super().__init__(reader, writer, protocol, response, *rest, **more)
+        connection = cast(Any, response.connection)  # there, as long as the response is not closed
+        self.meter = Meter(connection.transport, connection.protocol)
+
+
+async def dial(request: Request, protocols: list[str]) -> Machine:
     """A WebSocket to the machine, with the first of these protocols that it speaks. Raises Refused or Unanswered."""
     try:
         async with asyncio.timeout(HANDSHAKE_PATIENCE):
-            return await doors().sockets.ws_connect(
+            machine = await doors().sockets.ws_connect(
                 request.url,
                 headers=request.said,
                 protocols=protocols,
                 max_msg_size=MOST_DOWN,
                 timeout=ClientWSTimeout(ws_close=1.0),
             )
+            return cast(Machine, machine)
     except (ClientError, OSError) as error:
         raise Unanswered(repr(error)) from error
 
@@ -277,21 +295,39 @@ Sieve = Callable[[bytes | str], bytes | str | None]
 """What of a message goes up: it, another one, or nothing."""
 
 
+class Direct(Protocol):
+    """What a server can do beyond ASGI (`desktops.server`)."""
+
+    def count(self, came: Callable[[int], bool]) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
 @dataclass
 class Joint:
     """An accepted WebSocket of a browser and one of a machine, joined until one side ends."""
 
-    machine: ClientWebSocketResponse
+    machine: Machine
     receive: Receive
     send: Send
     sieve: Sieve
+    purses: tuple[Purse, ...]
+    direct: Direct | None = None
     traffic: Traffic = field(default_factory=Traffic)
 
     async def run(self) -> None:
-        """Until the end, which the other side is told with its code and reason."""
+        """Until the end, which the other side is told with its code and reason. Raises TooMuch."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rising, self._falling = Flight(self.purses, over), Flight(self.purses, over)
+        self.machine.meter.came = self._falling.came
+        if self.direct:
+            self.direct.count(self._rising.came)
         ways = [asyncio.create_task(self._up()), asyncio.create_task(self._down())]
         try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([over, *ways], return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                self.machine.meter.hang_up()
+                raise TooMuch
             for way in done:
                 way.result()
         finally:
@@ -300,28 +336,49 @@ class Joint:
             await asyncio.gather(*ways, return_exceptions=True)
             with suppress(ClientError, OSError):
                 await self.machine.close(code=1001)
+            self._rising.end()
+            self._falling.end()
 
     async def _up(self) -> None:
         while (message := await self.receive())["type"] == "websocket.receive":
             text = message.get("text")
             said: bytes | str = text if text is not None else bytes(message["bytes"])
-            self.traffic.up += len(said)
+            size = _bytes_of(said)
+            self.traffic.up += size
             passed = self.sieve(said)
             if isinstance(passed, str):
                 await self.machine.send_str(passed)
             elif passed is not None:
                 await self.machine.send_bytes(passed)
+            self._rising.left(size)
         code = message.get("code", 1005)
         await self.machine.close(code=code if code in _SENDABLE else 1001)
 
     async def _down(self) -> None:
         while (message := await self.machine.receive()).type in {WSMsgType.TEXT, WSMsgType.BINARY}:
-            data = message.data
-            self.traffic.down += len(data)
-            kind = "text" if message.type is WSMsgType.TEXT else "bytes"
-            await self.send({"type": "websocket.send", kind: data})
+            size = _bytes_of(message.data)
+            self.traffic.down += size
+            await self._show(message, size)
+            self._falling.left(size)
         code = self.machine.close_code or 1006
         reason = message.extra if message.type is WSMsgType.CLOSE else ""
         await self.send(
             {"type": "websocket.close", "code": code if code in _SENDABLE else 1011, "reason": reason or ""}
         )
+
+    async def _show(self, message: WSMessage, size: int) -> None:
+        """Returns once the browser has taken it; behind a large one the machine waits with the next."""
+        meter = self.machine.meter
+        if size > FREE:
+            meter.pause()
+        kind = "text" if message.type is WSMsgType.TEXT else "bytes"
+        await self.send({"type": "websocket.send", kind: message.data})
+        if self.direct:
+            await self.direct.drain()
+        if size > FREE:
+            meter.go_on()
+
+
+def _bytes_of(said: bytes | str) -> int:
+    """As it was on the wire."""
+    return len(said.encode()) if isinstance(said, str) and not said.isascii() else len(said)

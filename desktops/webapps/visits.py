@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 LINGER = 30.0
 """Seconds after the last request in which the person still counts as there."""
 
-MOST_AT_ONCE = 512
-"""Requests and sockets of one person in one application."""
+MOST_AT_ONCE = 256
+"""Requests and sockets of one person in this process: as many as a browser opens, each with its read-ahead."""
 
 LEFT = Ending(Code.LEFT, "The person left.")
 BROKEN = Ending(Code.INTERRUPTED, "The proxy was interrupted.")
@@ -65,7 +65,12 @@ class Visit:
 
     @property
     def full(self) -> bool:
-        return len(self._running) >= MOST_AT_ONCE
+        return sum(len(visit._running) for visit in _visits.values() if visit.who == self.who) >= MOST_AT_ONCE
+
+    @property
+    def who(self) -> object:
+        """The same for all visits of one person, from whatever browser and to whatever machine."""
+        return self._admission.user_id if isinstance(self._admission, Admission) else self
 
     def count(self, traffic: Traffic) -> None:
         self.bytes_up += traffic.up

@@ -30,7 +30,7 @@ from tests.desktops.test_gallery import QUESTION
 from tests.desktops.test_relay import MIB, flood
 from tests.desktops.test_rfb import DOING, key, update_request
 from tests.desktops.test_updates import tight, update
-from tests.desktops.viewers import MESSAGE_LIMIT, Viewer, serving, viewing
+from tests.desktops.viewers import MESSAGE_LIMIT, Viewer, serving, until, viewing
 from tests.servers import RedisServer
 
 SCREENS = Which.SCREEN, Which.CONSOLE
@@ -556,3 +556,23 @@ async def test_a_message_larger_than_the_server_allows_ends_the_visit(house: Hou
         await viewer.say(bytes(MESSAGE_LIMIT + 1))
         assert (await viewer.ended())[0] == 1009
         await house.desktop.until(lambda: not house.desktop.writers)
+
+
+async def test_who_has_too_many_screens_open_is_told_and_comes_in_once_one_is_closed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many browsers they use; others are not held up."""
+    monkeypatch.setattr(endpoint, "MOST_AT_ONE_MACHINE", 2)
+    _, headers = await sign_in(house.people.bob)
+    async with looking(house, house.people.bob), looking(house, house.people.alice):
+        async with looking(house, house.people.bob):
+            code, reason = await ending(house, headers, house.path(Which.SCREEN))
+            assert code == Code.FLOOD
+            assert reason.startswith("You have too many screens open.")
+            monkeypatch.setattr(endpoint, "MOST_AT_ONE_MACHINE", 20)
+            monkeypatch.setattr(endpoint, "MOST_IN_ALL", 2)
+            assert (await ending(house, headers, house.path(Which.SCREEN)))[0] == Code.FLOOD
+        await until(lambda: sum(endpoint._seats.values()) == 2)
+        async with looking(house, house.people.bob):
+            pass
+    await until(lambda: not endpoint._seats)

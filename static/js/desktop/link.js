@@ -6,6 +6,7 @@ const WAITS = [0.5, 1, 2, 4, 8]; // seconds between attempts; the last repeats
 const SILENCE = 8000; // ms without a byte after which a line counts as broken
 const SIGN_IN = 4401, WITHDRAWN = 4403, NOT_FOUND = 4404;
 const ASK_FIRST = 4407, COME_AGAIN = 4408, OWNER_AWAY = 4409, STOPPED = 4410;
+const AGAIN = { 4429: "tooMany", 4502: "silent" };
 const FINAL = { [SIGN_IN]: "signedOut", [NOT_FOUND]: "notFound" };
 const SHUT = { [ASK_FIRST]: "askFirst", [OWNER_AWAY]: "ownerAway" };
 
@@ -111,7 +112,7 @@ export class Link extends EventTarget {
         if (SHUT[code]) return this.#trouble({ what: SHUT[code] });
         if (code === WITHDRAWN) return this.#shownOut();
         if (code === STOPPED) return this.#trouble({ what: "stopped", wait: this.#wait() });
-        const what = !navigator.onLine ? "offline" : code === 4502 ? "silent" : "lost";
+        const what = !navigator.onLine ? "offline" : AGAIN[code] ?? "lost";
         return this.#trouble({ what, wait: this.#wait() });
     }
 

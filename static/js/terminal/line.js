@@ -1,7 +1,8 @@
 // The line to the machine's terminal: one socket after another, until the person leaves or may no longer look.
 
 const WAITS = [0.5, 1, 2, 4, 8]; // seconds between attempts; the last repeats
-const COME_AGAIN = 4408, ENDED = 4411, SILENT = 4502;
+const COME_AGAIN = 4408, ENDED = 4411;
+const AGAIN = { 4429: "tooMany", 4502: "silent" };
 const REST = { 4403: "withdrawn", 4404: "notFound", 4401: "signedOut", 4407: "askFirst", 4409: "ownerAway", [ENDED]: "ended" };
 const ASKS = new Set(["askFirst", "ownerAway"]); // may change without us: looked at again, slowly
 const ACKNOWLEDGE = 32 * 1024; // bytes drawn after which the machine is told
@@ -99,7 +100,7 @@ export class Line extends EventTarget {
         this.socket = null;
         this.up = false;
         if (code === COME_AGAIN && this.attempts++ === 0) return this.now();
-        const what = REST[code] ?? (navigator.onLine ? (code === SILENT ? "silent" : "lost") : "offline");
+        const what = REST[code] ?? (navigator.onLine ? AGAIN[code] ?? "lost" : "offline");
         const wait = ASKS.has(what) ? 8 : REST[code] ? 0 : this.#wait();
         return this.#tell({ what, wait });
     }
