@@ -6,25 +6,27 @@ Rooms change by conditional updates, so of two who reach for the baton one gets 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext as _
 
 from desktops import access, news, rooms
 from desktops.access import Standing
-from desktops.models import Connection, ControlAsk, Mode, Room
+from desktops.models import Connection, ControlAsk, Mode, Room, Which
 from desktops.rfb import Role
-from desktops.signals import came_or_went
 from experiments.models import User
 from instances.actions import NotAllowed, Refused
 from instances.models import Instance, Member
 
+GRACE = timedelta(seconds=10)
+"""Who loads the page anew, or loses the network for so long, keeps what they had."""
+
 
 def connect() -> None:
     """Listen to the signals; called once when the app is ready."""
-    came_or_went.connect(_came_or_went, dispatch_uid="desktops.baton")
     for signal in (post_save, post_delete):
         signal.connect(_member_changed, sender=Member, dispatch_uid="desktops.baton.member")
 
@@ -144,11 +146,6 @@ def _ring(people: set[int], instance: Instance) -> None:
     news.tell_people(people, {"type": "request", "id": str(instance.uuid)})
 
 
-def _came_or_went(sender: object, connection: Connection, **rest: object) -> None:
-    if connection.closed_at:
-        put_down(connection.user, connection.instance)
-
-
 def _member_changed(sender: object, instance: Member, **rest: object) -> None:
     put_down(instance.user, instance.instance)
 
@@ -160,3 +157,17 @@ def put_down(user: User, instance: Instance) -> None:
     withdraw(user, instance)
     if Room.objects.filter(instance=instance, holder=user).update(holder=None):
         news.tell_room(instance)
+
+
+def attend(now: datetime) -> None:
+    """Whoever left their screen more than `GRACE` ago has put the baton down, and asks no more."""
+    for room in Room.objects.exclude(holder=None).filter(_gone("holder", now)).select_related("instance", "holder"):
+        if room.holder is not None:
+            put_down(room.holder, room.instance)
+    for asked in ControlAsk.objects.filter(_gone("user", now)).select_related("instance", "user"):
+        put_down(asked.user, asked.instance)
+
+
+def _gone(person: str, now: datetime) -> Q:
+    here = Connection.objects.present_at(now, GRACE).filter(which=Which.SCREEN)
+    return ~Q(Exists(here.filter(instance=OuterRef("instance"), user=OuterRef(person))))

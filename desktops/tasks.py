@@ -5,10 +5,12 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from desktops import support
+from desktops import baton, support
 
 
 @shared_task
 def attend() -> None:
-    """Requests that nobody answered, support whose time is over, calls for help that nobody took."""
-    support.attend(timezone.now())
+    """Requests that nobody answered, support whose time is over, calls that nobody took; the baton of who left."""
+    now = timezone.now()
+    support.attend(now)
+    baton.attend(now)

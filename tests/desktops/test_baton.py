@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from desktops import baton
 from desktops.access import Standing, stands
-from desktops.models import Connection, ControlAsk, Mode, Room
-from desktops.signals import came_or_went
+from desktops.models import FRESH, Connection, ControlAsk, Mode, Room
+from desktops.tasks import attend
 from experiments.models import User
 from instances.actions import NotAllowed, Refused
 from instances.models import Member, MemberRole
@@ -49,11 +49,9 @@ def who_controls(people: Facility) -> set[str]:
     return {name for name, standing in found.items() if isinstance(standing, Standing) and standing.controls}
 
 
-def leave(user: User) -> None:
-    look = Connection.objects.get(user=user)
-    look.closed_at = timezone.now()
-    look.save()
-    came_or_went.send(Connection, connection=look)
+def leave(user: User, ago: timedelta = baton.GRACE) -> None:
+    Connection.objects.filter(user=user).update(closed_at=timezone.now() - ago)
+    attend()
 
 
 def asking(people: Facility) -> set[str]:
@@ -154,10 +152,25 @@ def test_who_leaves_the_screen_puts_it_down(people: Facility) -> None:
 def test_who_closes_one_of_two_screens_keeps_it(people: Facility) -> None:
     act(people.alice, people, "give", people.bob.uuid)
     second = looks(people.bob, people.machine)
-    second.closed_at = timezone.now()
-    second.save()
-    came_or_went.send(Connection, connection=second)
+    Connection.objects.filter(pk=second.pk).update(closed_at=timezone.now() - baton.GRACE)
+    attend()
     assert who_controls(people) == {"bob"}
+
+
+def test_who_loads_the_page_anew_keeps_it(people: Facility) -> None:
+    act(people.alice, people, "give", people.bob.uuid)
+    leave(people.bob, ago=baton.GRACE / 2)
+    looks(people.bob, people.machine)
+    attend()
+    assert who_controls(people) == {"bob"}
+
+
+def test_of_whom_nothing_is_heard_any_more_it_is_taken_back(people: Facility) -> None:
+    """Their web process was killed, so nobody wrote that they left."""
+    act(people.alice, people, "give", people.bob.uuid)
+    Connection.objects.filter(user=people.bob).update(seen_at=timezone.now() - FRESH)
+    attend()
+    assert who_controls(people) == {"alice"}
 
 
 def test_who_leaves_asks_no_more(people: Facility) -> None:
