@@ -13,21 +13,27 @@ from typing import Any, TypeVar
 import pytest
 import uvicorn
 from channels.routing import ProtocolTypeRouter
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
-from django.test import override_settings
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from django.test import Client, override_settings
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 from desktops.routing import application as sockets
 from desktops.webapps.application import OwnOrigins
 from experiments.models import User
 from tests.browser.screens import Screen
 from tests.chromium import launch
-from tests.people import PASSWORD, Facility, facility
+from tests.people import Facility, facility
 from tests.servers import wait_until
 
 T = TypeVar("T")
 SCREEN_PASSWORD = "secret12"
+USUAL: dict[str, Any] = {
+    "viewport": {"width": 1280, "height": 800},
+    "locale": "en-GB",
+    "reduced_motion": "reduce",  # what moves all the time is painted all the time, by the processor
+}
 
 
 @dataclass
@@ -140,18 +146,18 @@ def screen(people: Facility, site: Site) -> Screen:
 
 @pytest.fixture
 def visit(site: Site, chromium: Browser) -> Iterator[Visit]:
-    """`visit(person, path, ...)`: a page in a browser of the person's own, signed in through the form."""
+    """`visit(person, path, ...)`: a page in a browser of the person's own, who has signed in already."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
     def go(person: User | None, path: str = "/", **options: Any) -> Page:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options})
+        context = chromium.new_context(**USUAL | options)
         contexts.append(context)
+        if person is not None:
+            context.add_cookies([session(site, person)])
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-        if person is not None:
-            sign_in(page, site, person)
         page.goto(f"{site.url}{path}")
         return page
 
@@ -161,9 +167,12 @@ def visit(site: Site, chromium: Browser) -> Iterator[Visit]:
     assert not complaints, complaints
 
 
-def sign_in(page: Page, site: Site, person: User) -> None:
-    page.goto(f"{site.url}/accounts/login/")
-    page.get_by_label("Username").fill(person.username)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your machines")
+def session(site: Site, person: User) -> Any:
+    """The cookie of somebody who has signed in; how one signs in is the matter of tests/flows."""
+    client = Client()
+    aside(client.force_login, person)
+    return {
+        "name": settings.SESSION_COOKIE_NAME,
+        "value": client.cookies[settings.SESSION_COOKIE_NAME].value,
+        "url": site.url,
+    }

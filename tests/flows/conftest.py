@@ -28,9 +28,9 @@ def visa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         installation.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """For the time of one module: while it lives, its event loop stands in the way of asyncio's tests."""
+    """For the time of the flows alone: while it lives, its event loop stands in the way of asyncio's tests."""
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser
@@ -58,7 +58,7 @@ class Desk:
     steps: list[str]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
     """Alice signs in, makes a machine in the browser, watches it being made, and its desktop opens by itself."""
     context = signed_in(chromium, visa, "alice")

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from tests.flows.conftest import Desk, signed_in
-from tests.flows.installation import MACHINE_PATIENCE, Installation, Person, virsh, volumes
+from tests.flows.installation import MACHINE_PATIENCE, Installation, Person, virsh
 from tests.flows.machine import at_work, changes, colours, inside, open_terminal, picture
 from tests.servers import wait_until
 
@@ -134,21 +134,3 @@ def test_a_machine_is_restarted_stopped_and_started(desk: Desk, visa: Installati
         assert alice.post(f"instances/{desk.uuid}/{action}/").status_code == 202
         until(outcome)
     assert f"visa-{desk.uuid}" in virsh("list", "--name", "--state-running")
-
-
-def test_a_deleted_machine_waits_in_the_bin_and_then_leaves_nothing_on_the_host(
-    desk: Desk, visa: Installation, chromium: Browser
-) -> None:
-    context = signed_in(chromium, visa, "alice")
-    page = context.new_page()
-    page.goto(f"{visa.url}/machines/{desk.uuid}/")
-    page.get_by_role("button", name="Delete").first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    alice = Person(visa, "alice")
-    wait_until(lambda: alice.get(f"instances/{desk.uuid}/")["state"] == "binned", "the recycle bin", 120)
-    assert f"visa-{desk.uuid}" not in virsh("list", "--name", "--state-running")
-    assert desk.uuid in " ".join(volumes())
-    assert alice.post(f"instances/{desk.uuid}/delete-for-good/").status_code == 202
-    wait_until(lambda: f"visa-{desk.uuid}" not in virsh("list", "--all", "--name"), "the domain to be gone", 60)
-    wait_until(lambda: desk.uuid not in " ".join(volumes()), "the disk to be gone", 60)
-    context.close()
