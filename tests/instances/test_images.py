@@ -99,13 +99,10 @@ def test_an_empty_disk_is_refused(tmp_path: Path) -> None:
         inspect_image(str(image))
 
 
-def test_an_encrypted_disk_is_refused(tmp_path: Path) -> None:
-    image = tmp_path / "luks.qcow2"
-    secret = ["--object", "secret,id=key,data=test"]
-    options = "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
-    qemu_img("create", *secret, "-f", "qcow2", "-o", options, image, "1G")
+def test_an_encrypted_disk_is_refused(good: Path) -> None:
+    patch(good, 32, ">I", 1)
     with pytest.raises(ImageRefused, match="encrypted"):
-        inspect_image(str(image))
+        inspect_image(str(good))
 
 
 def test_an_image_marked_corrupt_is_refused(good: Path) -> None:

@@ -39,7 +39,7 @@ def worker_and_beat(redis: RedisServer, tmp_path: Path) -> Iterator[Path]:
         for process in running:
             process.terminate()
         for process in running:
-            process.wait(30)
+            process.wait(90)
 
 
 def lately(name: str) -> bool:
