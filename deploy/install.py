@@ -22,9 +22,11 @@ DEBIAN_RUN = [
     *("dnsmasq-base", "iptables", "nftables", "redis-server"),
     *("mmdebstrap", "e2fsprogs", "extlinux", "mount", "kmod"),  # guest/build
 ]
-DEBIAN_TEST = ["postgresql", "chromium", "curl", "fonts-dejavu-core", "iproute2", "tigervnc-standalone-server"]
-# The tests start an SSH server and a terminal as a machine has them, on loopback.
-DEBIAN_TEST += ["openssh-server", "tmux"]
+DEBIAN_TEST = [
+    *("postgresql", "curl", "iproute2", "tigervnc-standalone-server"),
+    *("chromium", "chromium-headless-shell", "fonts-dejavu-core"),
+    *("openssh-server", "tmux"),  # started by tests as a machine has them, on loopback
+]
 DEBIAN_PYTHON = ["python3-venv", "python3-dev"]
 DEBIAN_NODE = ["nodejs", "npm"]
 

@@ -23,7 +23,7 @@ from desktops.routing import application as sockets
 from desktops.webapps.application import OwnOrigins
 from experiments.models import User
 from tests.browser.screens import Screen
-from tests.chromium import launch
+from tests.chromium import SHELL, launch
 from tests.people import Facility, facility
 from tests.servers import wait_until
 
@@ -101,7 +101,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    browser = launch(playwright)
+    browser = launch(playwright, SHELL)
     yield browser
     browser.close()
 
