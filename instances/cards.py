@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from experiments.models import User
 from instances import evidence
 from instances.limits import Facts, Verdict, Why
-from instances.models import Instance, Protocol
+from instances.models import JUPYTER, Instance, Protocol
 from instances.states import TRANSITIONS, WORKING, State
 
 Words = str | Promise
@@ -143,11 +143,15 @@ class Card:
 
     @property
     def apps(self) -> list[Act]:
-        """The web applications that answer now, beside the desktop."""
-        if self.instance.state != State.ACTIVE or self.instance.jupyter_ready_at is None:
+        """The web applications of a machine that runs. JupyterLab is observed; another waits on its own page."""
+        if self.instance.state != State.ACTIVE:
             return []
-        address = reverse("machine-app", args=[self.instance.uuid, "jupyter"])
-        return [Act("jupyter", "JupyterLab", "notebook-pen", address)]
+        silent = {JUPYTER} if self.instance.jupyter_ready_at is None else set()
+        return [
+            Act(app.slug, app.name, app.icon, reverse("machine-app", args=[self.instance.uuid, app.slug]))
+            for app in self.instance.plan.image.web_apps()
+            if app.slug not in silent
+        ]
 
     @property
     def terminal_url(self) -> str:

@@ -9,8 +9,8 @@ from django.conf import settings
 
 from experiments.models import User
 from instances import trust
-from instances.drivers.base import BaseImage, HostSpec, InstanceSpec, Persona, Virtualisation
-from instances.models import Host, Image, Instance
+from instances.drivers.base import GUEST_PORTS, BaseImage, HostSpec, InstanceSpec, Persona, Virtualisation
+from instances.models import Host, Image, ImageApp, ImageProtocol, Instance
 
 ACCOUNT_LENGTH = 32
 """useradd(8) allows no longer login names."""
@@ -26,7 +26,14 @@ def host_spec(host: Host) -> HostSpec:
         network_cidr=host.network_cidr,
         virtualisation=Virtualisation(host.virtualisation),
         blocked_networks=tuple(host.blocked_networks.split()),
+        guest_ports=guest_ports(),
     )
+
+
+def guest_ports() -> tuple[int, ...]:
+    """Where machines of any image may be reached: all machines of a host share one filter."""
+    declared = ImageProtocol.objects.values_list("port").union(ImageApp.objects.order_by().values_list("port"))
+    return tuple(sorted({*GUEST_PORTS, *(port for (port,) in declared)}))
 
 
 def base_image(image: Image) -> BaseImage:

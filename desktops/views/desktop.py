@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import cast
 from uuid import UUID
 
+from csp.constants import SELF
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_GET
 from desktops import access
 from desktops.models import Policy
 from desktops.webapps import door
+from desktops.webapps.origins import Address
 from desktops.words import words
 from experiments.models import User
 from instances.models import Protocol
@@ -69,6 +71,11 @@ def desktop(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "words": words(),
     }
     context = {"instance": instance, "facts": facts, "rescues": rescues, "combos": COMBOS, "modules": modules()}
-    context["apps"] = door.apps_for(instance, relation)
+    apps = door.apps_for(instance, relation)
+    context["apps"] = apps
     context["terminal"] = access.may_enter_shell(relation) and instance.plan.image.port(Protocol.SSH)
-    return render(request, "desktops/desktop.html", context)
+    response = render(request, "desktops/desktop.html", context)
+    # A frame begins on the site, which leads it to its application; nowhere else may it go, whoever leads it.
+    frames = [SELF, *(Address(instance.uuid, app.slug).origin for app in apps)]
+    setattr(response, "_csp_update", {"frame-src": frames})  # noqa: B010 - django-csp's own name for it
+    return response

@@ -15,7 +15,7 @@ from channels.db import database_sync_to_async
 from desktops.access import Denied
 from desktops.origin import allowed_origins
 from desktops.relay import Code
-from desktops.webapps import links, pages, reading, tickets, upstream, visits
+from desktops.webapps import links, pages, tickets, upstream, visits
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.headers import Malformed, values
 from desktops.webapps.origins import is_apps_host
@@ -72,20 +72,22 @@ async def _request(scope: Scope, receive: Receive, send: Send) -> None:
     except Malformed as wrong:
         await pages.say(send, 400, f"The request is not understood: {wrong}.", (b"connection", b"close"))
         return
-    if asked.path == ENTRANCE.encode():
+    if asked.path == ENTRANCE.encode() and asked.method == "POST":
         await _enter(asked, receive, send)
     elif elsewhere:
         await pages.say(send, 403, "Other pages may not ask anything of this machine.")
     elif asked.method not in METHODS or values(asked.headers, b"service-worker"):
         # A service worker would stay between the person and this origin, and outlive whoever planted it.
         await pages.say(send, 405, "This is not possible here.")
+    elif asked.path == ENTRANCE.encode():
+        await _arrive(asked, send)
     else:
         await _serve(asked, receive, send)
 
 
 async def _enter(asked: Asked, receive: Receive, send: Send) -> None:
     """A ticket becomes a cookie. Only the site's own page may bring one: nobody is signed in as another."""
-    form = await _form(receive) if asked.method == "POST" and asked.origin in allowed_origins() else None
+    form = await _form(receive) if asked.origin in allowed_origins() else None
     if form is None:
         await pages.say(send, 405, "Open this from the machine's page.")
         return
@@ -93,8 +95,24 @@ async def _enter(asked: Asked, receive: Receive, send: Send) -> None:
     path = onward(form.get("next", ""))
     if key is None:
         await pages.lead(send, pages.way_in(asked.address, path))
+        return
+    said = (tickets.cookie(key, asked.address, framed=asked.in_frame), tickets.no_cookie(framed=not asked.in_frame))
+    cookies = [(b"set-cookie", cookie.encode("ascii")) for cookie in said]
+    if asked.in_frame:
+        await pages.go_on(send, f"{ENTRANCE}?next={quote(path)}", *cookies)
     else:
-        await pages.lead(send, path, (b"set-cookie", tickets.cookie(key, asked.address).encode("ascii")))
+        await pages.lead(send, path, *cookies)
+
+
+async def _arrive(asked: Asked, send: Send) -> None:
+    """In a frame people go on from a page of this origin: that other pages lead a frame here stays refused. Where the
+    browser keeps no cookie in frames, they would be led in a circle.
+    """
+    path = _fields(asked.query).get("next")
+    if asked.session_key is None or path is None:
+        await pages.show(send, 403, pages.nothing_kept())
+    else:
+        await pages.lead(send, onward(path))
 
 
 async def _form(receive: Receive) -> dict[str, str] | None:
@@ -106,8 +124,12 @@ async def _form(receive: Receive) -> dict[str, str] | None:
             return None
         body += message.get("body", b"")
         if not message.get("more_body"):
-            return {name: last[-1] for name, last in parse_qs(body.decode("latin-1")).items()}
+            return _fields(body)
     return None
+
+
+def _fields(form: bytes) -> dict[str, str]:
+    return {name: last[-1] for name, last in parse_qs(form.decode("latin-1")).items()}
 
 
 def onward(path: str) -> str:
@@ -127,7 +149,7 @@ async def _serve(asked: Asked, receive: Receive, send: Send) -> None:
         await _why_not(asked, key, admission, send)
     elif visit.full:
         await pages.say(send, 429, NO_MORE, (b"retry-after", b"5"))
-    elif not admission.standing.controls and not reading.may_read(asked.method, asked.path):
+    elif not (admission.standing.controls or admission.app.shows(asked.method, asked.path)):
         await pages.say(send, 403, ONLY_WATCH)
     else:
         await _during(Entered(asked, key, visit, admission), receive, send)
@@ -172,7 +194,8 @@ async def _why_not(asked: Asked, key: str, denied: Denied | None, send: Send) ->
     if denied and denied.ending.code == Code.SIGN_IN:
         await _lead_in(asked, send)
     elif asked.is_navigation:
-        status, page = await database_sync_to_async(pages.waiting, thread_sensitive=False)(key, asked.address, denied)
+        look = database_sync_to_async(pages.waiting, thread_sensitive=False)
+        status, page = await look(key, asked.address, denied, framed=asked.in_frame)
         await pages.show(send, status, page)
     else:
         words = denied.ending.reason if denied else "The machine does not answer at the moment."

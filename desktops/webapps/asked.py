@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from desktops.origin import allowed_origins
 from desktops.webapps import pages, tickets
 from desktops.webapps.door import Admission
 from desktops.webapps.headers import Confines, Framing, Malformed, framing, from_elsewhere, only, upward
@@ -55,6 +56,11 @@ class Asked:
         return pages.is_navigation(self.method, self.headers)
 
     @property
+    def in_frame(self) -> bool:
+        """Whether what is answered becomes the page of a frame."""
+        return only(self.headers, b"sec-fetch-dest") == "iframe"
+
+    @property
     def session_key(self) -> str | None:
         return tickets.session_of(self.headers, self.address)
 
@@ -76,7 +82,8 @@ class Entered:
         """The same request as the machine gets it: with its own token, and with nothing of the site's."""
         asked, app = self.asked, self.admission.app
         host = asked.address.host.encode()
-        confines = Confines(_our_cookies(), (JUPYTERS_SIGN_IN,))
+        frames = tuple(sorted(allowed_origins()))
+        confines = Confines(_our_cookies(), (JUPYTERS_SIGN_IN,), frames, tickets.is_framed(asked.headers))
         headers = [(b"host", host), (b"x-forwarded-host", host), (b"x-forwarded-proto", scheme().encode())]
         headers += upward(asked.headers, confines)
         if app.token:
@@ -88,4 +95,4 @@ class Entered:
 
 
 def _our_cookies() -> frozenset[str]:
-    return frozenset({settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, tickets.cookie_name()})
+    return frozenset({settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME, *tickets.cookie_names()})

@@ -1,6 +1,8 @@
 """Who may use which web application of a machine now, as what, and where it is. Answered from the rows.
 
 The rights are the desktop's. Who came by a public link watches the screen and nothing else: an application shows files.
+Who watches may ask of JupyterLab what `reading` knows to show something. Of what an image declares nothing is known but
+HTTP itself: safe methods change nothing (RFC 9110, 9.2.1); of a socket's messages nobody says so, and it stays shut.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from uuid import UUID
 from desktops import access
 from desktops.access import Denied, Relation, Standing
 from desktops.relay import Code, Ending
-from desktops.webapps import tickets
-from desktops.webapps.origins import JUPYTER, Address
+from desktops.webapps import reading, tickets
+from desktops.webapps.origins import Address
 from experiments.models import User
-from instances.models import Instance, Protocol
+from instances.models import JUPYTER, Instance
 from instances.states import OPENABLE
 
 NOT_FOUND = Denied(Ending(Code.NOT_FOUND, "There is no such application, or it is not yours."))
@@ -28,13 +30,21 @@ class App:
     slug: str
     name: str
     port: int
-    path: str = "/"
+    path: str
+    icon: str
     token: str = field(default="", repr=False)
 
     @property
-    def for_watchers(self) -> bool:
-        """Whether we know what of it only shows something."""
+    def is_jupyter(self) -> bool:
         return self.slug == JUPYTER
+
+    def shows(self, method: str, path: bytes) -> bool:
+        """Whether somebody who only watches may ask this."""
+        return reading.may_read(method, path) if self.is_jupyter else method in reading.SAFE
+
+    def tells(self, path: bytes) -> bool:
+        """Whether somebody who only watches may open this WebSocket."""
+        return self.is_jupyter and reading.may_listen(path)
 
 
 @dataclass(frozen=True)
@@ -51,10 +61,10 @@ class Admission:
 
 def apps_for(instance: Instance, relation: Relation) -> list[App]:
     """What the machine's image offers to somebody with this relation; nothing to who came by a public link."""
-    port = instance.plan.image.port(Protocol.JUPYTER)
-    if port is None or relation is Relation.PUBLIC:
+    if relation is Relation.PUBLIC:
         return []
-    return [App(JUPYTER, str(Protocol.JUPYTER.label), port, "/lab", instance.jupyter_token)]
+    tokens = {JUPYTER: instance.jupyter_token}
+    return [App(*app, token=tokens.get(app.slug, "")) for app in instance.plan.image.web_apps()]
 
 
 def find(user: User, uuid: UUID, slug: str) -> tuple[Instance, App] | None:
@@ -83,8 +93,6 @@ def admit(session_key: str, address: Address, *, inside: bool = False) -> Admiss
     standing = access.stands(user, instance, inside=inside)
     if isinstance(standing, Denied):
         return standing
-    if not (standing.controls or app.for_watchers):
-        return NOT_FOUND
     if instance.state not in OPENABLE or not instance.address:
         return NOT_RUNNING
     return Admission(instance.pk, user.pk, standing, instance.generation, instance.address, app)

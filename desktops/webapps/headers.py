@@ -24,11 +24,14 @@ OURS_UPWARD = frozenset(
 
 OURS_DOWNWARD = frozenset(
     b"server date alt-svc strict-transport-security clear-site-data service-worker-allowed www-authenticate "
-    b"cross-origin-resource-policy".split()
+    b"cross-origin-resource-policy x-frame-options".split()
 )
 """`Clear-Site-Data` would empty the cookies of the whole domain; `WWW-Authenticate` asks for a password that never goes
 up; the others speak for us, not for a guest.
 """
+
+FRAMED = ("samesite", "secure", "partitioned")
+"""Attributes of a cookie that decide whether a browser keeps it for a page in another site's frame."""
 
 ALONE = (b"cross-origin-resource-policy", b"same-origin")
 """Added to each answer: no other page may take it in, whatever the browser says of who asks (Fetch, 3.7)."""
@@ -76,10 +79,21 @@ def framing(headers: Iterable[tuple[bytes, bytes]]) -> Framing:
 
 @dataclass(frozen=True)
 class Confines:
-    """What keeps one application apart: the cookies that are not its own, by name or by the beginning of a name."""
+    """What keeps one application apart: the cookies that are not its own, by name or by the beginning of a name.
+
+    `frames` are the origins that may show it in a frame beside its own; `framed`: one does, so that its cookies are
+    kept for this frame alone (CHIPS).
+    """
 
     ours: frozenset[str]
     secret: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    framed: bool = False
+
+    @property
+    def policy(self) -> tuple[bytes, bytes]:
+        """Who may frame the application: not the guest's to say, or any page could lay itself over it."""
+        return b"content-security-policy", " ".join(("frame-ancestors 'self'", *self.frames)).encode()
 
     def passes_up(self, name: str) -> bool:
         return name not in self.ours
@@ -115,6 +129,8 @@ def downward(headers: Iterable[tuple[bytes, bytes]], confines: Confines) -> Head
         said: bytes | None = value
         if name.lower() == b"set-cookie":
             said = cookie_downward(value, confines)
+        elif name.lower() == b"content-security-policy":
+            said = policy_downward(value)
         if said is not None and name.lower() not in dropped and _VALUE.fullmatch(said):
             passed.append((name.lower(), said))
     return passed
@@ -125,8 +141,18 @@ def cookie_downward(line: bytes, confines: Confines) -> bytes | None:
     pair, *attributes = line.split(b";")
     if b"=" not in pair or not confines.passes_down(_name(pair)):
         return None
-    kept = [one for one in attributes if one.split(b"=")[0].strip().lower() != b"domain"]
-    return b";".join([pair, *kept])
+    gone = {"domain", *(FRAMED if confines.framed else ())}
+    kept = [one for one in attributes if _name(one).lower() not in gone]
+    own = [b" SameSite=None", b" Secure", b" Partitioned"] if confines.framed else []
+    return b";".join([pair, *kept, *own])
+
+
+def policy_downward(line: bytes) -> bytes:
+    """Policies, between commas, without their word on who may frame (Content Security Policy 3, 6.4.2)."""
+    return b",".join(
+        b";".join(one for one in policy.split(b";") if one.lower().split()[:1] != [b"frame-ancestors"])
+        for policy in line.split(b",")
+    )
 
 
 def cookie_values(headers: Headers, name: str) -> list[str]:

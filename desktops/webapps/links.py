@@ -44,7 +44,7 @@ async def _let_in(asked: Asked) -> Entered | None:
     admission = visit.admission
     if isinstance(admission, Denied) or visit.full:
         return None
-    allowed = admission.standing.controls or reading.may_listen(asked.path)
+    allowed = admission.standing.controls or admission.app.tells(asked.path)
     return Entered(asked, key, visit, admission) if allowed else None
 
 
@@ -65,7 +65,7 @@ class Link:
         self._accepted = False
         self._protocol: str | None = None
         self._direct = scope.get("extensions", {}).get(EXTENSION)
-        self._kernel = reading.is_kernel_channel(entered.asked.path)
+        self._kernel = entered.admission.app.is_jupyter and reading.is_kernel_channel(entered.asked.path)
 
     async def run(self) -> None:
         try:

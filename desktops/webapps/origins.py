@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-JUPYTER = "jupyter"
+from instances.models import JUPYTER
 
 _LABEL = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-([a-z][a-z0-9-]{0,24}))?")
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
@@ -14,13 +17,21 @@ from django.utils.translation import gettext as _
 
 from desktops import access
 from desktops.access import Denied
+from desktops.origin import allowed_origins
 from desktops.relay import Code
 from desktops.webapps import door
+from desktops.webapps.door import App
 from desktops.webapps.headers import Headers, values
 from desktops.webapps.origins import Address
 from desktops.webapps.upstream import Send
 from instances.models import Instance
 from instances.states import State
+
+_GO_ON = """
+let next = document.body.dataset.next;
+try { localStorage.length } catch { next = location.pathname }
+location.replace(next);
+"""
 
 AGAIN = 4
 """Seconds after which a page that waits looks again."""
@@ -38,7 +49,7 @@ def way_in(address: Address, path: str) -> str:
     return f"{settings.PUBLIC_URL}{place}?next={quote(path)}"
 
 
-def waiting(session_key: str, address: Address, denied: Denied | None) -> tuple[int, bytes]:
+def waiting(session_key: str, address: Address, denied: Denied | None, *, framed: bool = False) -> tuple[int, bytes]:
     """The page that says why the application is not here, and goes on by itself where that can change.
 
     None: the person may come in, and the machine does not answer.
@@ -47,22 +58,30 @@ def waiting(session_key: str, address: Address, denied: Denied | None) -> tuple[
     found = door.find(user, address.uuid, address.app) if user else None
     with translation.override(user.language or None if user else None):
         if user is None or found is None:
-            return 404, _page(None, address, _("There is no such application, or it is not shared with you."))
+            words = _("There is no such application, or it is not shared with you.")
+            return 404, _page(_("There is nothing at this address"), words, framed=framed)
         instance, app = found
-        words = sentence(instance, app.name, denied)
-        return 503, _page(instance, address, words, again=AGAIN, name=app.name)
+        machine = f"{settings.PUBLIC_URL}{reverse('machine', args=[address.uuid])}"
+        more = {"again": AGAIN, "name": app.name, "machine": machine, "framed": framed}
+        return 503, _page(instance.name, sentence(instance, app, denied), **more)
 
 
-def sentence(instance: Instance, name: str, denied: Denied | None) -> str:
+def nothing_kept() -> bytes:
+    """The page for a frame in which the browser keeps no cookies or no storage."""
+    words = _("This browser keeps nothing for an application beside the desktop. Open it in a tab of its own.")
+    return _page(_("This does not work side by side"), words, framed=True)
+
+
+def sentence(instance: Instance, app: App, denied: Denied | None) -> str:
     """Why it is not here, and what happens next."""
     words = _of_rights(denied.ending.code if denied else None) or _of_state(State(instance.state))
     if not words:
         words = (
-            _("%(name)s does not answer at the moment. It opens here when it does.")
-            if instance.jupyter_ready_at
-            else _("The machine runs, and %(name)s is starting. It opens here by itself.")
+            _("The machine runs, and %(name)s is starting. It opens here by itself.")
+            if app.is_jupyter and not instance.jupyter_ready_at
+            else _("%(name)s does not answer at the moment. It opens here when it does.")
         )
-    return words % {"name": name, "owner": str(instance.owner)}
+    return words % {"name": app.name, "owner": str(instance.owner)}
 
 
 def _of_rights(code: Code | None) -> str:
@@ -85,23 +104,25 @@ def _of_state(state: State) -> str:
     }.get(state, _("The machine is not running. Start it from its page; %(name)s then opens here."))
 
 
-def _page(instance: Instance | None, address: Address, words: str, again: int | None = None, name: str = "") -> bytes:
-    machine = f"{settings.PUBLIC_URL}{reverse('machine', args=[address.uuid])}" if instance else ""
-    facts: dict[str, Any] = {"site": settings.PUBLIC_URL, "words": words, "again": again, "name": name}
-    facts |= {"instance": instance, "machine": machine, "language": translation.get_language()}
-    return render_to_string("desktops/app_waits.html", facts).encode()
+def _page(title: str, words: str, **more: Any) -> bytes:
+    facts = {"site": settings.PUBLIC_URL, "title": title, "words": words, "language": translation.get_language()}
+    return render_to_string("desktops/app_waits.html", facts | more).encode()
 
 
-async def answer(send: Send, status: int, body: bytes, kind: str, *headers: tuple[bytes, bytes]) -> None:
-    """A whole answer of the proxy's own, which no browser keeps or frames."""
-    policy = f"default-src 'none'; style-src {settings.PUBLIC_URL}; img-src {settings.PUBLIC_URL}"
+async def answer(
+    send: Send, status: int, body: bytes, kind: str, *headers: tuple[bytes, bytes], scripts: str = "'none'"
+) -> None:
+    """A whole answer of the proxy's own, which no browser keeps and only the site frames."""
+    policy = f"default-src 'none'; style-src {settings.PUBLIC_URL}; img-src {settings.PUBLIC_URL}; base-uri 'none'"
+    policy += f"; script-src {scripts}"
+    frames = " ".join(sorted(allowed_origins()))
     own = [
         (b"content-type", kind.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
-        (b"content-security-policy", f"{policy}; frame-ancestors 'none'; base-uri 'none'".encode()),
+        (b"content-security-policy", f"{policy}; frame-ancestors {frames}".encode()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": own + list(headers)})
     await send({"type": "http.response.body", "body": body})
@@ -114,6 +135,15 @@ async def say(send: Send, status: int, words: str, *headers: tuple[bytes, bytes]
 
 async def show(send: Send, status: int, page: bytes) -> None:
     await answer(send, status, page, "text/html; charset=utf-8")
+
+
+async def go_on(send: Send, path: str, *headers: tuple[bytes, bytes]) -> None:
+    """A page that goes on to a path of its own host by itself, as a request of this host; where the browser keeps
+    nothing in frames, without which JupyterLab begins again and again, it goes on to nowhere.
+    """
+    page = f'<!doctype html><body data-next="{escape(path)}"><script>{_GO_ON}</script>'
+    allowed = f"'sha256-{b64encode(sha256(_GO_ON.encode()).digest()).decode()}'"
+    await answer(send, 200, page.encode("ascii"), "text/html; charset=utf-8", *headers, scripts=allowed)
 
 
 async def lead(send: Send, where: str, *headers: tuple[bytes, bytes]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_to_bytes
 
+SAFE = frozenset({"GET", "HEAD"})
+
 _EXACT = frozenset(
     b"/ /lab /lab/ /tree /doc /api /favicon.ico /api/contents /api/sessions /api/kernels /api/kernelspecs "
     b"/api/terminals /api/status /api/me /api/nbconvert".split()
@@ -23,7 +25,7 @@ _EVENTS = b"/api/events/subscribe"
 
 def may_read(method: str, path: bytes) -> bool:
     """Whether this request only shows something."""
-    if method not in {"GET", "HEAD"} or b".." in unquote_to_bytes(path):
+    if method not in SAFE or b".." in unquote_to_bytes(path):
         return False
     return path in _EXACT or path.startswith(_UNDER) or bool(_SESSION_OR_KERNEL.fullmatch(path))
 

@@ -61,18 +61,33 @@ def _name(ticket: str) -> str:
     return f"webapps.ticket.{sha256(ticket.encode()).hexdigest()}"
 
 
-def cookie_name() -> str:
-    return "__Host-visa-app" if settings.HTTPS else "visa-app"
+def cookie_names() -> tuple[str, str]:
+    """Of the cookie of a whole tab, and of the one of a frame beside the desktop."""
+    return ("__Host-visa-app", "__Host-visa-frame") if settings.HTTPS else ("visa-app", "visa-frame")
 
 
-def cookie(session_key: str, address: Address) -> str:
+def cookie(session_key: str, address: Address, *, framed: bool = False) -> str:
     """The Set-Cookie of an application's origin: for this host only, out of scripts' reach, gone with the browser.
 
-    Lax, not Strict: the person comes from another site, and follows links.
+    Lax, not Strict: the person comes from another site, and follows links. In a frame of the site, which may be
+    another site to the browser, only a cookie for this frame alone goes along (CHIPS); it needs Secure, and browsers
+    take that from localhost too.
     """
     sealed = box(tuple(settings.ENCRYPTION_KEYS), PURPOSE).encrypt(_said(session_key, address)).decode()
-    secure = "; Secure" if settings.HTTPS else ""
-    return f"{cookie_name()}={sealed}; Path=/; HttpOnly; SameSite=Lax{secure}"
+    kept = "SameSite=None; Secure; Partitioned" if framed else "SameSite=Lax" + ("; Secure" if settings.HTTPS else "")
+    return f"{cookie_names()[framed]}={sealed}; Path=/; HttpOnly; {kept}"
+
+
+def no_cookie(*, framed: bool = False) -> str:
+    """The Set-Cookie that takes the other cookie away, where a browser sends both: one is of an older session."""
+    kept = "; SameSite=None; Secure; Partitioned" if framed else "; Secure" if settings.HTTPS else ""
+    return f"{cookie_names()[framed]}=; Path=/; Max-Age=0; HttpOnly{kept}"
+
+
+def is_framed(headers: Headers) -> bool:
+    """Whether the request comes from a frame of another site's page: there only the frame's cookie goes along."""
+    whole, frame = cookie_names()
+    return bool(cookie_values(headers, frame)) and not cookie_values(headers, whole)
 
 
 def session_of(headers: Headers, address: Address) -> str | None:
@@ -80,7 +95,8 @@ def session_of(headers: Headers, address: Address) -> str | None:
 
     Scripts of the guest may add cookies of the same name for longer paths; ours, for all paths, comes after them.
     """
-    opened = (_opened(value, tuple(settings.ENCRYPTION_KEYS)) for value in cookie_values(headers, cookie_name()))
+    found = [value for name in cookie_names() for value in cookie_values(headers, name)]
+    opened = (_opened(value, tuple(settings.ENCRYPTION_KEYS)) for value in found)
     keys = [key for said in opened if (key := _key_in(said, address))]
     return keys[-1] if keys else None
 

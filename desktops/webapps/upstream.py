@@ -236,7 +236,7 @@ async def _answer(request: Request, body: Body, send: Send, traffic: Traffic) ->
 async def _pass_down(response: ClientResponse, request: Request, send: Send, traffic: Traffic) -> None:
     if not 200 <= response.status < 600:
         raise Unanswered(f"status {response.status}")
-    headers = [*downward(response.raw_headers, request.confines), ALONE]
+    headers = [*downward(response.raw_headers, request.confines), ALONE, request.confines.policy]
     if response.status in {204, 304}:
         # It may name a length that it does not have, which uvicorn would wait for.
         headers = [header for header in headers if header[0] != b"content-length"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext
@@ -21,9 +23,23 @@ from experiments.inlines import LabelledInline
 from instances import tasks
 from instances.admin import carrying
 from instances.images import ImageRefused, WrongChecksum, inspect_image
-from instances.models import Flavour, FlavourLimit, Host, Image, ImageProtocol, Instance, Plan, Protocol, Visibility
+from instances.models import (
+    Flavour,
+    FlavourLimit,
+    Host,
+    Image,
+    ImageApp,
+    ImageProtocol,
+    Instance,
+    Plan,
+    Protocol,
+    Visibility,
+)
 from instances.models.fields import labels_of, validate_labels
 from instances.states import LIVE, ON_HOST
+
+DESKTOP_PORT = 5901
+"""Where the desktop is expected when no protocol is named."""
 
 VISIBILITY_LOOK = {Visibility.EVERYONE: "success", Visibility.STAFF: "warning", Visibility.NOBODY: "danger"}
 
@@ -79,10 +95,27 @@ class ProtocolInline(LabelledInline):
     verbose_name_plural = _("How its machines are reached")
 
 
+class AppFormSet(BaseInlineFormSet):  # type: ignore[type-arg] # generic for the stubs alone
+    def clean(self) -> None:
+        """The protocols may be new in the same form, so their ports are read from there."""
+        super().clean()
+        ports = {port for key, port in self.data.items() if re.fullmatch(r"protocols-\d+-port", key)}
+        for form in self.forms:
+            if str(form.cleaned_data.get("port")) in (ports or {str(DESKTOP_PORT)}):
+                form.add_error("port", _("One of the protocols above is at this port."))
+
+
+class AppInline(LabelledInline):
+    model = ImageApp
+    formset = AppFormSet
+    extra = 0
+    verbose_name_plural = _("Web applications of its machines, beside JupyterLab")
+
+
 @admin.register(Image)
 class ImageAdmin(ModelAdmin):
     form = ImageForm
-    inlines = [ProtocolInline]
+    inlines = [ProtocolInline, AppInline]
     actions = ["carry_each"]
     actions_submit_line = ["carry"]
     list_display = ["name", "version", "offered_to", "virtual_size_gib", "machines", "created_at"]
@@ -119,7 +152,7 @@ class ImageAdmin(ModelAdmin):
         super().save_related(request, form, formsets, change)
         image: Image = form.instance
         if not image.protocols.exists():
-            ImageProtocol.objects.create(image=image, kind=Protocol.VNC, port=5901)
+            ImageProtocol.objects.create(image=image, kind=Protocol.VNC, port=DESKTOP_PORT)
             messages.info(request, _("No protocol was named, so the desktop is expected at port 5901."))
 
     def get_fieldsets(self, request: HttpRequest, obj: Image | None = None) -> Any:

@@ -44,12 +44,17 @@ class Virtualisation(StrEnum):
     EMULATION = "qemu"
 
 
+GUEST_PORTS = (22, 5901, 8888)
+"""Where machines of our own images are reached: ssh, the desktop, JupyterLab."""
+
+
 @dataclass(frozen=True)
 class HostSpec:
     """How to reach a host, and the names of what is ours on it.
 
     `deployment` marks our domains among others' on a shared libvirt: a driver sees no domain of another deployment.
-    `blocked_networks` are CIDR ranges that guests may not reach (the host's own addresses, the facility's inner nets).
+    `blocked_networks` are CIDR ranges that guests may not reach (the host's own addresses, the facility's inner nets);
+    `guest_ports` are the TCP ports at which relays on the host reach a guest.
     """
 
     uri: str
@@ -60,6 +65,7 @@ class HostSpec:
     network_cidr: str = "10.213.0.0/20"
     virtualisation: Virtualisation = Virtualisation.AUTO
     blocked_networks: tuple[str, ...] = ()
+    guest_ports: tuple[int, ...] = GUEST_PORTS
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,7 @@ class LibvirtDriver:
         existing = _unless(missing, host.nwfilterLookupByName, name)
         uuid = existing.UUIDString() if existing else None
         try:
-            wanted = networks.filter_xml(name, network, self.spec.blocked_networks, uuid)
+            wanted = networks.filter_xml(name, network, self.spec.blocked_networks, self.spec.guest_ports, uuid)
         except ValueError as error:
             blocked = ", ".join(self.spec.blocked_networks)
             raise DriverError(_("The blocked networks are not all networks."), blocked, permanent=True) from error

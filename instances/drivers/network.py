@@ -19,8 +19,6 @@ from instances.drivers.domain import NAMESPACE
 _OURS = ElementMaker(namespace=NAMESPACE, nsmap={"visa": NAMESPACE})
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
-# What a relay on the host connects to inside a guest: ssh, the desktop, Jupyter.
-GUEST_PORTS = (22, 5901, 8888)
 _LONGEST_INTERFACE_NAME = 15  # IFNAMSIZ of Linux, less its final zero
 
 _NO_ADDRESS = str(IPv4Address(0))  # a guest that has none yet
@@ -102,8 +100,12 @@ def reservation_xml(mac: str, address: str) -> str:
     return etree.tostring(E.host(mac=mac, ip=address), encoding="unicode")
 
 
-def filter_xml(name: str, network: NetworkFacts, blocked: Sequence[str], uuid: str | None = None) -> str:
+def filter_xml(
+    name: str, network: NetworkFacts, blocked: Sequence[str], ports: Sequence[int], uuid: str | None = None
+) -> str:
     """What a guest may send: as itself only, to the outside and to the gateway's DHCP and DNS, and its replies.
+
+    Replies are those from the TCP ports at which the host asks it.
 
     The rules know packets, not connections, so they hold on every host. The network hook of deploy/host/ adds the
     part that knows connections. `uuid` is that of the filter being replaced.
@@ -111,7 +113,7 @@ def filter_xml(name: str, network: NetworkFacts, blocked: Sequence[str], uuid: s
     root = E("filter", name=name, chain="root")
     if uuid:
         root.append(E.uuid(uuid))
-    for order, (action, direction, protocol, attributes) in enumerate(_rules(network, blocked)):
+    for order, (action, direction, protocol, attributes) in enumerate(_rules(network, blocked, ports)):
         rule = E.rule(action=action, direction=direction, priority=str(order - 900))
         rule.append(E(protocol, **attributes))
         root.append(rule)
@@ -121,12 +123,12 @@ def filter_xml(name: str, network: NetworkFacts, blocked: Sequence[str], uuid: s
 _Rule = tuple[str, str, str, dict[str, str]]
 
 
-def _rules(network: NetworkFacts, blocked: Sequence[str]) -> Iterator[_Rule]:
+def _rules(network: NetworkFacts, blocked: Sequence[str], ports: Sequence[int]) -> Iterator[_Rule]:
     """In the order they are tried."""
     yield "drop", "out", "mac", {"match": "no", "srcmacaddr": "$MAC"}
     yield from _arp_rules()
     yield from _address_rules()
-    yield from _gateway_rules(str(network.gateway))
+    yield from _gateway_rules(str(network.gateway), ports)
     for barred in (network.subnet, *_ALWAYS_BLOCKED, *(ip_network(cidr, strict=False) for cidr in blocked)):
         if barred.version == 4:
             yield (
@@ -153,13 +155,13 @@ def _address_rules() -> Iterator[_Rule]:
     yield "drop", "out", "ip", {"match": "no", "srcipaddr": "$IP"}
 
 
-def _gateway_rules(gateway: str) -> Iterator[_Rule]:
+def _gateway_rules(gateway: str, ports: Sequence[int]) -> Iterator[_Rule]:
     to_gateway = {"dstipaddr": gateway}
     yield "accept", "out", "ip", {**to_gateway, "protocol": "udp", "dstportstart": "67"}
     for protocol in ("udp", "tcp"):
         yield "accept", "out", "ip", {**to_gateway, "protocol": protocol, "dstportstart": "53"}
     yield "accept", "out", "ip", {**to_gateway, "protocol": "icmp"}
-    for port in GUEST_PORTS:
+    for port in ports:
         yield "accept", "out", "ip", {**to_gateway, "protocol": "tcp", "srcportstart": str(port)}
 
 

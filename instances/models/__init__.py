@@ -1,9 +1,11 @@
 from instances.models.carriage import Carriage
 from instances.models.catalogue import (
+    JUPYTER,
     Extending,
     Flavour,
     FlavourLimit,
     Image,
+    ImageApp,
     ImageProtocol,
     Plan,
     Protocol,
@@ -27,6 +29,7 @@ from instances.models.life import Entry, Extension, LifePolicy, TimeLimit
 from instances.models.notices import Notice
 
 __all__ = [
+    "JUPYTER",
     "Carriage",
     "Entry",
     "Extending",
@@ -36,6 +39,7 @@ __all__ = [
     "Host",
     "IllegalTransition",
     "Image",
+    "ImageApp",
     "ImageProtocol",
     "Instance",
     "Kernel",

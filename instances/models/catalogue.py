@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +17,9 @@ from instances.models.fields import LabelsField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+JUPYTER = "jupyter"
+"""What JupyterLab is called in addresses, beside the applications that images declare."""
 
 
 class Protocol(models.TextChoices):
@@ -75,6 +80,12 @@ class Image(models.Model):
         """The TCP port on which this image serves `kind`, or None."""
         return next((spoken.port for spoken in self.protocols.all() if spoken.kind == kind), None)
 
+    def web_apps(self) -> list[WebApp]:
+        """What its machines serve to browsers: JupyterLab first, then what the image declares, by name."""
+        jupyter = self.port(Protocol.JUPYTER)
+        lab = [WebApp(JUPYTER, str(Protocol.JUPYTER.label), jupyter, "/lab", "notebook-pen")] if jupyter else []
+        return lab + [WebApp(app.slug, app.name, app.port, app.path, "app-window") for app in self.apps.all()]
+
 
 class ImageProtocol(models.Model):
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="protocols")
@@ -88,6 +99,52 @@ class ImageProtocol(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.port}"
+
+
+class WebApp(NamedTuple):
+    """An application for browsers: its name in addresses and for people, where it is, and its icon."""
+
+    slug: str
+    name: str
+    port: int
+    path: str
+    icon: str
+
+
+def validate_slug(slug: str) -> None:
+    """A part of a host's name (RFC 1035, 2.3.1), which is not JupyterLab's."""
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", slug):
+        raise ValidationError(_("Write small letters, digits and hyphens, with a letter first: it names a host."))
+    if slug == JUPYTER:
+        raise ValidationError(_("JupyterLab has this name. It is one of the protocols above."))
+
+
+class ImageApp(models.Model):
+    """A web application of the image's machines, beside JupyterLab: on the same terms, at an origin of its own."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="apps")
+    name = models.CharField(_("name"), max_length=40, help_text=_("On its button, for example Grafana."))
+    slug = models.CharField(
+        _("name in addresses"), max_length=25, validators=[validate_slug], help_text=_("For example grafana.")
+    )
+    port = models.PositiveIntegerField(_("port"), validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    path = models.CharField(
+        _("first page"),
+        max_length=200,
+        default="/",
+        validators=[
+            RegexValidator(r"^/(?!/)[\w./~%@:+,=-]*\Z", _("Write a path, such as /app/: it begins with one /."))
+        ],
+    )
+
+    class Meta:
+        verbose_name = _("web application")
+        verbose_name_plural = _("web applications")
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["image", "slug"], name="app_once_per_image")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Flavour(models.Model):

@@ -76,7 +76,9 @@ class InstanceQuerySet(models.QuerySet["Instance"]):
         """Everything a card shows, in a constant number of queries."""
         return self.select_related(
             "owner", "owner__affiliation", "plan__image", "plan__flavour", "host"
-        ).prefetch_related("experiments__proposal", "experiments__instrument", "steps")
+        ).prefetch_related(
+            "experiments__proposal", "experiments__instrument", "steps", "plan__image__protocols", "plan__image__apps"
+        )
 
 
 def _supported_by(user: User, now: datetime) -> Q:

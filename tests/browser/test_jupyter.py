@@ -8,15 +8,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FrameLocator, Page, expect
 
 from desktops.webapps.origins import Address
 from instances.models import Instance
 from instances.states import State
 from tests.browser.conftest import Site, Visit, aside
+from tests.browser.screens import Screen
 from tests.desktops.webapps.conftest import put_behind
 from tests.desktops.webapps.jupyter import TOKEN, Jupyter, jupyterlab
 from tests.people import Facility
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -141,3 +143,94 @@ def test_a_hostile_notebook_does_not_reach_the_site_as_the_person(
     assert "evil" not in {cookie.get("value") for cookie in tab.context.cookies(site.url)}
     assert aside(Instance.objects.get, uuid=address.uuid).state == State.ACTIVE
     assert tab.evaluate("fetch('/api').then(answer => answer.status)") == 200
+
+
+BREAK_OUT = """(evil) => {
+    const tried = {};
+    const attempt = (name, work) => {
+        try { tried[name] = String(work()); } catch (error) { tried[name] = "failed: " + error.name; }
+    };
+    attempt("page", () => parent.document.body.innerText);
+    attempt("lead", () => { top.location = evil; });
+    attempt("replace", () => { parent.location.replace(evil); });
+    attempt("window", () => window.open(evil, "_top"));
+    attempt("link", () => {
+        const link = Object.assign(document.createElement("a"), { href: evil, target: "_top" });
+        document.body.append(link);
+        link.click();
+    });
+    attempt("script", () => { top.location = "javascript:document.title = 'taken'"; });
+    return tried;
+}"""
+
+
+def beside(page: Page) -> FrameLocator:
+    frame = page.frame_locator("#beside iframe")
+    frame.locator("#jp-main-dock-panel").wait_for(timeout=LONG)
+    return frame
+
+
+def widths(page: Page) -> tuple[float, float]:
+    """Of the desktop and of the application."""
+    boxes = [page.locator(which).bounding_box() for which in ("main", "#beside")]
+    assert boxes[0]
+    assert boxes[1]
+    return boxes[0]["width"], boxes[1]["width"]
+
+
+def test_desktop_and_jupyterlab_stand_side_by_side(
+    people: Facility, screen: Screen, address: Address, visit: Visit, site: Site
+) -> None:
+    page = visit(people.alice, f"/machines/{address.uuid}/")
+    page.get_by_role("link", name="Desktop with JupyterLab").click()
+    expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
+    lab = beside(page)
+    (cookie,) = [one for one in page.context.cookies(address.origin) if one.get("name") == "visa-frame"]
+    assert (cookie.get("sameSite"), cookie.get("secure"), cookie.get("httpOnly")) == ("None", True, True)
+    # A kernel works in the frame: its socket is opened by the frame's cookie.
+    lab.get_by_text("hostile.ipynb").first.dblclick(timeout=LONG)
+    lab.locator(".jp-Notebook .jp-Cell").first.click(timeout=LONG)
+    lab.get_by_text("| Idle").first.wait_for(timeout=LONG)
+    page.keyboard.press("Shift+Enter")
+    lab.get_by_text("all yours", exact=True).wait_for(timeout=LONG)
+    # Its scripts neither read the page around them nor lead it elsewhere.
+    (frame,) = [one for one in page.frames if one.url.startswith(address.origin)]
+    tried = frame.evaluate(BREAK_OUT, f"{Address(uuid4()).origin}/evil")
+    assert {tried[name] for name in ("page", "lead", "replace")} == {"failed: SecurityError"}, tried
+    assert page.url == f"{site.url}/machines/{address.uuid}/desktop/?beside=jupyter"
+    assert "taken" not in page.title()
+    # The line between them, by pointer and by keys; a reload keeps it.
+    line = page.get_by_role("separator")
+    desktop, application = widths(page)
+    assert abs(desktop - application) < 2
+    line.hover()
+    page.mouse.down()
+    page.mouse.move(400, 300)
+    page.mouse.up()
+    assert abs(widths(page)[0] - 400) < 8
+    line.focus()
+    page.keyboard.press("Home")
+    assert line.get_attribute("aria-valuenow") == "20"
+    page.keyboard.press("ArrowRight")
+    expect(line).to_have_attribute("aria-valuenow", "22")
+    page.reload()
+    beside(page)
+    expect(line).to_have_attribute("aria-valuenow", "22")
+    # Each side can be closed.
+    page.get_by_role("link", name="Close the desktop").click()
+    page.locator("#jp-main-dock-panel").wait_for(timeout=LONG)
+    assert page.url.startswith(f"{address.origin}/lab")
+    page.go_back()
+    beside(page)
+    page.get_by_role("button", name="Close this side").click()
+    expect(page.locator("iframe")).to_have_count(0)
+    assert page.url == f"{site.url}/machines/{address.uuid}/desktop/"
+
+
+def test_no_other_page_shows_jupyterlab_in_a_frame(people: Facility, address: Address, visit: Visit) -> None:
+    tab = opened(visit(people.alice))
+    evil = Address(uuid4()).origin
+    body = f'<iframe src="{address.origin}/lab"></iframe>'
+    tab.route(f"{evil}/*", lambda route: route.fulfill(body=body, content_type="text/html"))
+    tab.goto(f"{evil}/")
+    wait_until(lambda: [one.url[:12] for one in tab.frames[1:]] == ["chrome-error"], "the refusal")

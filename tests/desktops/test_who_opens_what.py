@@ -14,10 +14,10 @@ from desktops.routing import websocket_urlpatterns
 from desktops.webapps import tickets, upstream, visits
 from desktops.webapps.origins import Address
 from experiments.models import Role, User
-from instances.models import ImageProtocol, MemberRole, Protocol
+from instances.models import JUPYTER, ImageProtocol, MemberRole, Protocol
 from tests.desktops.conftest import House, in_database, sign_in
 from tests.desktops.rooms import looks
-from tests.desktops.webapps.conftest import SITE, guest, put_behind
+from tests.desktops.webapps.conftest import SITE, declare, guest, put_behind
 from tests.desktops.webapps.test_entrance import Mirror
 from tests.people import person
 
@@ -25,6 +25,7 @@ IN = 101  # switched protocols, and on the site's sockets something came
 WHO = ("anonymous", "charlie", "gwen", "bob", "alice", "asker", "sam", "viewer", "admin")
 """Nobody; a stranger; those who may watch, and do, and own; support not let in, and let in; by a public link; staff."""
 
+DECLARED = "/of-a-declared-application"
 KERNEL, TERMINAL = "/api/kernels/00000000-0000-4000-8000-000000000000/channels", "/terminals/websocket/1"
 TABLE: dict[str, tuple[int, ...]] = {
     # Alice is at her machine: it runs, and its applications do. Administrators ask as support does.
@@ -36,19 +37,21 @@ TABLE: dict[str, tuple[int, ...]] = {
     "": (403,) * len(WHO),
     KERNEL: (403, 403, IN, IN, IN, 403, IN, 403, 403),
     TERMINAL: (403, 403, 403, IN, IN, 403, IN, 403, 403),
+    DECLARED: (403, 403, 403, IN, IN, 403, IN, 403, 403),
 }
-APPS = {KERNEL, TERMINAL}
+APPS = {KERNEL: JUPYTER, TERMINAL: JUPYTER, DECLARED: "grafana"}
 """One callable serves all sockets of applications; it tells apart what shows a kernel's work and everything else."""
 
 
 def test_every_socket_has_a_row() -> None:
-    assert {str(pattern.pattern) for pattern in websocket_urlpatterns} | APPS == TABLE.keys()
+    assert {str(pattern.pattern) for pattern in websocket_urlpatterns} | APPS.keys() == TABLE.keys()
 
 
 @pytest.fixture
 async def staffed(house: House) -> AsyncIterator[House]:
     async with guest(Mirror()) as port:
         await in_database(put_behind, house.people.machine, port)
+        await in_database(declare, house.people.machine, port)
         await in_database(arrange, house)
         yield house
         await visits.end_all()
@@ -75,7 +78,7 @@ async def key_of(who: str) -> dict[str, str]:
 
 async def answer(house: House, row: str, headers: dict[str, str]) -> int:
     """The status of a handshake that was refused, the code of a socket that was closed at once, or `IN`."""
-    address = Address(house.uuid)
+    address = Address(house.uuid, APPS.get(row, JUPYTER))
     host = address.host if row in APPS else "localhost:8000"
     path = row if row in APPS else "/" + (row or "nowhere/").replace("<uuid:uuid>", str(house.uuid))
     options: dict[str, Any] = {"origin": address.origin, "additional_headers": app_cookie(headers, address)}

@@ -323,7 +323,7 @@ def disk(tmp_path: Path) -> Path:
 
 
 def image_form(**changes: str) -> dict[str, str]:
-    inline = {"protocols-TOTAL_FORMS": "0", "protocols-INITIAL_FORMS": "0"}
+    inline = {f"{rows}-{count}_FORMS": "0" for rows in ("protocols", "apps") for count in ("TOTAL", "INITIAL")}
     fields = {"name": "Imported", "version": "1", "icon": "monitor", "visibility": "everyone", "extending": "nobody"}
     return inline | fields | changes
 
@@ -342,6 +342,49 @@ def test_an_image_is_added_with_its_protocols(admin: Client, facility: Facility,
     assert admin.post(f"{IMAGES}add/", image_form(path=str(disk)) | rows).status_code == 302
     added = Image.objects.get(name="Imported")
     assert (added.port(Protocol.VNC), added.port(Protocol.JUPYTER), added.port(Protocol.SSH)) == (5902, 8889, None)
+
+
+def app_row(**changes: str) -> dict[str, str]:
+    row = {"name": "Grafana", "slug": "grafana", "port": "3000", "path": "/"} | changes
+    protocols = {"protocols-TOTAL_FORMS": "1", "protocols-0-kind": "vnc", "protocols-0-port": "5902"}
+    return protocols | {"apps-TOTAL_FORMS": "1"} | {f"apps-0-{field}": value for field, value in row.items()}
+
+
+def test_an_image_declares_a_web_application(admin: Client, facility: Facility, disk: Path) -> None:
+    assert admin.post(f"{IMAGES}add/", image_form(path=str(disk)) | app_row(path="/d/home/")).status_code == 302
+    (app,) = Image.objects.get(name="Imported").web_apps()
+    assert (app.slug, app.name, app.port, app.path) == ("grafana", "Grafana", 3000, "/d/home/")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("slug", "Grafana", "small letters"),
+        ("slug", "a.b", "small letters"),
+        ("slug", "ends-", "small letters"),
+        ("slug", "jupyter", "JupyterLab has this name"),
+        ("slug", "a" * 26, "at most 25"),
+        ("port", "5902", "at this port"),
+        ("port", "0", "greater than or equal to 1"),
+        ("port", "65536", "less than or equal to 65535"),
+        ("path", "app", "begins with one /"),
+        ("path", "//evil.example", "begins with one /"),
+        ("path", "/a b", "begins with one /"),
+    ],
+)
+def test_a_web_application_is_refused_at_the_field(
+    admin: Client, disk: Path, field: str, value: str, said: str
+) -> None:
+    answer = admin.post(f"{IMAGES}add/", image_form(path=str(disk)) | app_row(**{field: value}))
+    (row,) = answer.context["inline_admin_formsets"][1].formset.errors
+    assert list(row) == [field]
+    assert said in row[field][0]
+
+
+def test_the_port_that_the_desktop_gets_unasked_is_taken_too(admin: Client, facility: Facility, disk: Path) -> None:
+    row = {name: value for name, value in app_row(port="5901").items() if not name.startswith("protocols")}
+    answer = admin.post(f"{IMAGES}add/", image_form(path=str(disk)) | row)
+    assert list(answer.context["inline_admin_formsets"][1].formset.errors[0]) == ["port"]
 
 
 def test_a_bad_file_is_refused_at_the_path(admin: Client, facility: Facility, disk: Path) -> None:

@@ -1,7 +1,7 @@
 // The toolbar: away while one works, back at the upper edge, by its handle, or by Ctrl+Alt+Shift.
 
 const LINGER = 2500; // ms
-const SHORTCUTS = { f: "full", s: "shot", p: "open-people", m: "open-chat", d: "draw", r: "to-requests", "?": "help-open" };
+const SHORTCUTS = { f: "full", s: "shot", p: "open-people", m: "open-chat", d: "draw", r: "to-requests", l: "to-line", "?": "help-open" };
 const MODIFIERS = new Set(["Control", "Alt", "Shift"]);
 
 export class Bar {
@@ -72,7 +72,7 @@ export class Bar {
         if (step) tools[(at + step + tools.length) % tools.length].focus();
         else if (event.key === "Escape" && !document.querySelector("[popover]:popover-open")) this.toggle();
         else if (event.key.toLowerCase() === "c") document.getElementById("clip").showPopover();
-        else if (shortcut) document.getElementById(shortcut).click();
+        else if (shortcut) document.getElementById(shortcut)?.click();
         else return;
         event.preventDefault();
     }

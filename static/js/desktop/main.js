@@ -2,6 +2,7 @@
 
 import { together } from "../room/together.js";
 import { Bar } from "./bar.js";
+import { Beside } from "./beside.js";
 import { exchange } from "./clipboard.js";
 import { offerKeys, offerTyping } from "./keys.js";
 import { Link } from "./link.js";
@@ -147,6 +148,7 @@ setInterval(() => {
 exchange(link, words, toast);
 offerKeys(link);
 offerTyping(link);
+if (place("beside")) new Beside(backToWork);
 const { room, requests } = together(facts, link, meter, backToWork, toast);
 place("to-requests").addEventListener("click", () => requests.focus());
 link.now();

@@ -22,7 +22,7 @@ from yarl import URL
 from desktops.webapps import upstream, visits
 from desktops.webapps.origins import Address
 from experiments.models import User
-from instances.models import ImageProtocol, Instance, Protocol
+from instances.models import JUPYTER, ImageApp, ImageProtocol, Instance, Protocol
 from tests.desktops.conftest import in_database, populated
 from tests.desktops.viewers import serving
 from tests.desktops.webapps.jupyter import TOKEN, Jupyter, jupyterlab
@@ -87,9 +87,10 @@ class Grounds:
             yield Browser(self.port, self.address, session, client)
 
     @asynccontextmanager
-    async def browsing(self, user: User) -> AsyncIterator[Browser]:
-        """A person who pressed the button."""
+    async def browsing(self, user: User, app: str = JUPYTER) -> AsyncIterator[Browser]:
+        """A person who pressed the application's button."""
         async with self.outside(user) as browser:
+            browser.address = Address(self.uuid, app)
             ticket = await ticket_for(browser)
             status, cookie = await enter(browser, ticket)
             assert status == 303
@@ -133,6 +134,12 @@ def put_behind(machine: Instance, port: int) -> None:
     ImageProtocol.objects.filter(image=machine.plan.image, kind=Protocol.JUPYTER).update(port=port)
     facts = {"address": "127.0.0.1", "jupyter_ready_at": timezone.now()}
     Instance.objects.filter(pk=machine.pk).update(jupyter_token=TOKEN, **facts)
+
+
+def declare(machine: Instance, port: int) -> None:
+    """The machine's image has a web application of its own, and there it is."""
+    ImageApp.objects.create(image=machine.plan.image, name="Grafana", slug="grafana", port=port, path="/d/home/")
+    Instance.objects.filter(pk=machine.pk).update(address="127.0.0.1")
 
 
 @pytest.fixture

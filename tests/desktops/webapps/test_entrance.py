@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -13,15 +14,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 from django.core.cache import cache
+from django.test import Client
 from django.utils import timezone
 
 from desktops import hosting
 from desktops.models import Connection, Invitation, Pass, Room, Which
-from desktops.webapps import door, tickets
+from desktops.webapps import tickets
 from desktops.webapps.application import onward
 from desktops.webapps.origins import Address, address_at
 from experiments.models import User
-from instances.models import Instance, Member, MemberRole
+from instances.models import Instance, Member
 from instances.states import State
 from tests.desktops.conftest import in_database
 from tests.desktops.webapps.conftest import SITE, Browser, Grounds, enter, guest, put_behind, ticket_for
@@ -156,6 +158,59 @@ async def test_the_cookie_is_of_this_host_alone(at: Grounds) -> None:
             cookie = answer.headers["Set-Cookie"]
     assert re.fullmatch(r"visa-app=[\w=-]+; Path=/; HttpOnly; SameSite=Lax", cookie)
     assert browser.client.session.session_key not in cookie
+
+
+FRAME = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+
+
+async def test_in_a_frame_the_cookie_is_for_this_frame_alone(at: Grounds, mirror: Mirror) -> None:
+    """And other pages' frames stay refused: who comes in goes on from a page of the application's own origin."""
+    async with at.outside(at.people.alice) as browser:
+        data = {"ticket": await ticket_for(browser), "next": "/lab/tree/a%20b.ipynb"}
+        async with browser.ask("POST", "/visa-enter", {"Origin": SITE, **FRAME}, data=data) as answer:
+            own, other = answer.headers.getall("Set-Cookie")
+            assert (answer.status, "Location" in answer.headers) == (200, False)
+            found = re.search(r'data-next="([^"]+)"', await answer.text())
+        assert re.fullmatch(r"visa-frame=[\w=-]+; Path=/; HttpOnly; SameSite=None; Secure; Partitioned", own)
+        assert other == "visa-app=; Path=/; Max-Age=0; HttpOnly"
+        assert found
+        browser.cookie = own.split(";")[0]
+        here = {"Origin": "", "Sec-Fetch-Site": "same-origin", **FRAME}
+        async with browser.get(html.unescape(found[1]), headers=here) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "/lab/tree/a%20b.ipynb")
+        async with browser.get("/lab", headers=here) as answer:
+            assert answer.headers.getall("Set-Cookie") == ["own=1; SameSite=None; Secure; Partitioned"]
+            assert f"frame-ancestors 'self' {SITE}" in answer.headers.getall("Content-Security-Policy")
+        for site in ("cross-site", "same-site"):
+            assert await status(browser, "/lab", **here | {"Sec-Fetch-Site": site}) == 403
+        assert mirror.asked[-1].headers.get("Cookie") is None
+
+
+async def test_a_frame_in_which_nothing_is_kept_is_told_so_and_not_led_in_a_circle(at: Grounds) -> None:
+    async with at.browsing(at.people.alice) as browser:
+        for path, cookie in (("/visa-enter", browser.cookie), ("/visa-enter?next=/lab", "")):
+            async with browser.get(path, headers={"Origin": "", "Cookie": cookie, **FRAME}) as answer:
+                assert (answer.status, "a tab of its own" in await answer.text()) == (403, True)
+
+
+async def test_a_whole_tab_takes_the_frames_cookie_away(at: Grounds) -> None:
+    async with at.outside(at.people.alice) as browser:
+        data = {"ticket": await ticket_for(browser)}
+        async with browser.ask("POST", "/visa-enter", {"Origin": SITE}, data=data) as answer:
+            gone = answer.headers.getall("Set-Cookie")[1]
+    assert gone == "visa-frame=; Path=/; Max-Age=0; HttpOnly; SameSite=None; Secure; Partitioned"
+
+
+async def test_the_way_in_is_framed_by_the_site_alone(at: Grounds) -> None:
+    place = f"/machines/{at.uuid}/apps/jupyter/"
+    async with at.outside(at.people.alice) as browser:
+        for client, words in ((browser.client, "Opening JupyterLab"), (Client(), "Sign in in another tab")):
+            page = await in_database(client.get, place, headers=FRAME)
+            assert (page.status_code, page["X-Frame-Options"]) == (200, "SAMEORIGIN")
+            assert "frame-ancestors 'self'" in page["Content-Security-Policy"]
+            assert words in page.content.decode()
+        desktop = await in_database(browser.client.get, f"/machines/{at.uuid}/desktop/")
+        assert f"frame-src 'self' {at.address.origin};" in f"{desktop['Content-Security-Policy']};"
 
 
 async def test_a_cookie_opens_no_other_machine(at: Grounds) -> None:
@@ -383,10 +438,3 @@ async def test_the_site_is_on_no_applications_host(at: Grounds) -> None:
             async with browser.get("/accounts/login/", headers={"Host": host, "Origin": ""}) as answer:
                 assert answer.status in {400, 401}
                 assert "csrf" not in await answer.text()
-
-
-async def test_a_watcher_has_no_application_that_is_not_understood(at: Grounds) -> None:
-    app = door.App("other", "Other", 1)
-    assert not app.for_watchers
-    assert (await in_database(door.find, at.gwen, at.uuid, "other")) is None
-    assert (await in_database(Member.objects.get, user=at.gwen)).role == MemberRole.GUEST

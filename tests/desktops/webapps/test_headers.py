@@ -9,6 +9,7 @@ from desktops.webapps.headers import Confines, Framing, Headers, Malformed
 
 OURS = Confines(frozenset({"__Host-visa", "visa-csrf", "visa-app"}), ("username-",))
 OWN = "http://m.localhost:8000"
+FRAMED = Confines(frozenset({"visa-app"}), frames=("http://localhost:8000",), framed=True)
 
 
 def test_hop_by_hop_headers_end_at_the_proxy() -> None:
@@ -54,6 +55,36 @@ def test_our_cookies_never_go_up() -> None:
 def test_a_guests_cookie_stays_with_its_own_host(line: bytes, passed: bytes | None) -> None:
     expected = [(b"set-cookie", passed)] if passed is not None else []
     assert headers.downward([(b"Set-Cookie", line)], OURS) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "passed"),
+    [
+        (b"a=b; Path=/x", b"a=b; Path=/x; SameSite=None; Secure; Partitioned"),
+        (b"a=b; samesite = Strict ;Secure; HttpOnly", b"a=b; HttpOnly; SameSite=None; Secure; Partitioned"),
+        (b"a=; Max-Age=0; Domain=localhost", b"a=; Max-Age=0; SameSite=None; Secure; Partitioned"),
+        (b"visa-app=stolen", None),
+    ],
+)
+def test_in_a_frame_a_guests_cookie_is_kept_for_that_frame(line: bytes, passed: bytes | None) -> None:
+    expected = [(b"set-cookie", passed)] if passed is not None else []
+    assert headers.downward([(b"Set-Cookie", line)], FRAMED) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "passed"),
+    [
+        (b"frame-ancestors 'self'; report-uri /csp", b" report-uri /csp"),
+        (b"default-src 'self'; Frame-Ancestors *", b"default-src 'self'"),
+        (b"img-src *, frame-ancestors evil.example; a 'B'", b"img-src *, a 'B'"),
+        (b"sandbox allow-scripts", b"sandbox allow-scripts"),
+        (b"frame-ancestors", b""),
+    ],
+)
+def test_who_frames_an_application_is_not_the_guests_to_say(line: bytes, passed: bytes) -> None:
+    said = [(b"Content-Security-Policy", line), (b"X-Frame-Options", b"ALLOWALL")]
+    assert headers.downward(said, OURS) == [(b"content-security-policy", passed)]
+    assert FRAMED.policy == (b"content-security-policy", b"frame-ancestors 'self' http://localhost:8000")
 
 
 def test_a_guest_does_not_speak_for_the_server() -> None:

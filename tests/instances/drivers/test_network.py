@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from instances.drivers.base import GUEST_PORTS
 from instances.drivers.network import (
     NetworkFacts,
     bridge_name,
@@ -29,7 +30,7 @@ def test_our_network_is_written_as_the_golden_file_says() -> None:
 
 
 def test_our_filter_is_written_as_the_golden_file_says() -> None:
-    assert filter_xml("visa-guest", SMALL, BLOCKED) == (GOLDEN / "filter.xml").read_text()
+    assert filter_xml("visa-guest", SMALL, BLOCKED, GUEST_PORTS) == (GOLDEN / "filter.xml").read_text()
 
 
 def test_a_network_is_read_back() -> None:
@@ -63,6 +64,12 @@ def test_addresses_are_given_until_none_is_left() -> None:
 
 
 def test_a_filter_with_another_blocked_network_is_another() -> None:
-    one = filter_xml("visa-guest", SMALL, BLOCKED)
-    assert same_filter(one, filter_xml("visa-guest", SMALL, BLOCKED, uuid=str(DEPLOYMENT)))
-    assert not same_filter(one, filter_xml("visa-guest", SMALL, ("192.168.7.0/24",)))
+    one = filter_xml("visa-guest", SMALL, BLOCKED, GUEST_PORTS)
+    assert same_filter(one, filter_xml("visa-guest", SMALL, BLOCKED, GUEST_PORTS, uuid=str(DEPLOYMENT)))
+    assert not same_filter(one, filter_xml("visa-guest", SMALL, ("192.168.7.0/24",), GUEST_PORTS))
+
+
+def test_replies_pass_from_the_ports_of_declared_applications_alone() -> None:
+    written = filter_xml("visa-guest", SMALL, BLOCKED, (22, 3000))
+    assert 'srcportstart="3000"' in written
+    assert 'srcportstart="8888"' not in written
