@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.db.models import F, prefetch_related_objects
@@ -24,6 +25,7 @@ from desktops.rfb import Role
 from experiments.models import Role as FacilityRole
 from experiments.models import User
 from instances.models import Instance, Member, Protocol
+from instances.screen import Tls
 from instances.states import HOLDS_CPU, OPENABLE, State
 
 _COMING = frozenset({State.BUILDING, State.STARTING, State.REBOOTING, State.UNREACHABLE})
@@ -74,6 +76,7 @@ class Ticket:
     host: str
     port: int
     password: str = field(repr=False)
+    tls: Tls | None = None
 
     @property
     def role(self) -> Role:
@@ -337,7 +340,8 @@ def admit(user: User | None, uuid: UUID, which: Which, *, inside: bool = False) 
     if place is None:
         return NOT_YET if instance.state in _COMING else STOPPED
     host, port, password = place
-    return Ticket(instance.pk, user.pk, user.username, which, standing, instance.generation, host, port, password)
+    tls = _tls(instance) if which is Which.CONSOLE else None
+    return Ticket(instance.pk, user.pk, user.username, which, standing, instance.generation, host, port, password, tls)
 
 
 def _may_ever(which: Which, relation: Relation) -> bool:
@@ -377,6 +381,12 @@ def _console(instance: Instance) -> tuple[str, int, str] | None:
     if instance.state not in HOLDS_CPU or not instance.console_host or not instance.console_port:
         return None
     return instance.console_host, instance.console_port, instance.console_password
+
+
+def _tls(instance: Instance) -> Tls | None:
+    """The console of a far host is reached over a network: with its certificate or not at all."""
+    name = instance.host.far_name if instance.host else ""
+    return Tls(settings.VISA_CONSOLE_CA, name) if name else None
 
 
 def _terminal(instance: Instance) -> tuple[str, int, str] | None:

@@ -124,7 +124,7 @@ async def _open(ticket: Ticket, receive: Receive, send: Send, direct: Viewer | N
             watcher = Watcher(place, receive, send, direct, clipboard=ticket.standing.clipboard)
             await watcher.enter()
             return watcher
-        screen = await open_screen(ticket.host, ticket.port, ticket.password, CONNECT_PATIENCE)
+        screen = await open_screen(ticket.host, ticket.port, ticket.password, CONNECT_PATIENCE, ticket.tls)
         return Relay(screen, receive, send, ticket.role, direct)
     except (ScreenUnavailable, ScreenRefused, ShellUnavailable) as why:
         log.warning("machine %s: %s did not open: %s", ticket.instance_id, ticket.which, why)

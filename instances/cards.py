@@ -114,6 +114,9 @@ class Card:
         """Why it is kept or what becomes of it, in words; nothing where that is not a question now."""
         if self.working or self.instance.gone or self.instance.state == State.UNREACHABLE:
             return ""
+        if self.instance.progress is not None:
+            words = _("It is being moved to another host: %(percent)d%%. Started meanwhile, it stays on this one.")
+            return words % {"percent": self.instance.progress}
         return evidence.sentence(self.found, self.facts, timezone.now())
 
     @property

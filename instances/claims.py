@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
-from instances.models import Flavour, Host, Image, Instance, PlacementPolicy
+from instances.models import Flavour, Host, Image, Instance, PlacementPolicy, Relocation
 from instances.models.fields import labels_of
 from instances.placement import Need, Room, Strategy, choose
 from instances.states import HOLDS_CPU, ON_HOST
@@ -33,7 +33,7 @@ def need_of(image: Image, flavour: Flavour) -> Need:
 
 
 def rooms(hosts: Iterable[Host], apart_from: int | None = None) -> list[Room]:
-    """What each host may still promise, in one query: its size times the overcommit, less what its machines claim.
+    """What each host may still promise, in two queries: its size times the overcommit, less what its machines claim.
 
     A machine that runs on the host claims, whatever its row says; `apart_from` leaves one out, by its row number.
     """
@@ -44,12 +44,14 @@ def rooms(hosts: Iterable[Host], apart_from: int | None = None) -> list[Room]:
     claims = there.values("host").annotate(
         cpus=Sum("vcpus", filter=claiming), memory=Sum("memory_mib", filter=claiming), disk=Sum("disk_gib")
     )
+    arriving = Relocation.objects.filter(target__in=hosts, outcome=Relocation.Outcome.COPYING).order_by()
+    coming = dict(arriving.values("target").annotate(disk=Sum("instance__disk_gib")).values_list("target", "disk"))
     of_host: dict[int, Any] = {claim["host"]: claim for claim in claims}
-    return [_room(host, of_host.get(host.pk, {})) for host in hosts]
+    return [_room(host, of_host.get(host.pk, {}), coming.get(host.pk, 0)) for host in hosts]
 
 
-def _room(host: Host, claimed: Any) -> Room:
-    disk = host.disk_gib * host.disk_overcommit - (claimed.get("disk") or 0)
+def _room(host: Host, claimed: Any, coming_gib: int) -> Room:
+    disk = host.disk_gib * host.disk_overcommit - (claimed.get("disk") or 0) - coming_gib
     return Room(
         host=host.pk,
         vcpus=host.cpus * host.cpu_overcommit - (claimed.get("cpus") or 0),
@@ -59,9 +61,10 @@ def _room(host: Host, claimed: Any) -> Room:
     )
 
 
-def place(need: Need) -> Host:
-    """The host for a new machine, its row locked. Raises NoRoom."""
-    hosts = {host.pk: host for host in Host.objects.select_for_update(no_key=True).filter(enabled=True).order_by("pk")}
+def place(need: Need, elsewhere_than: int | None = None) -> Host:
+    """The host for a machine, its row locked; `elsewhere_than` is the host that it leaves. Raises NoRoom."""
+    others = Host.objects.filter(enabled=True) if elsewhere_than is None else _others(elsewhere_than)
+    hosts = {host.pk: host for host in others.select_for_update(no_key=True).order_by("pk")}
     if not hosts:
         raise NoRoom(_("No host takes new machines at the moment. Please try later or tell your local contact."))
     if not any(need.labels <= labels_of(host.labels) for host in hosts.values()):
@@ -71,6 +74,10 @@ def place(need: Need) -> Host:
     if room is None:
         raise NoRoom(_("No host has room for this size now. Choose a smaller size, or try later."), "flavour")
     return hosts[room.host]
+
+
+def _others(pk: int) -> QuerySet[Host]:
+    return Host.objects.filter(enabled=True).exclude(pk=pk)
 
 
 def claim_again(instance: Instance) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from dataclasses import replace
+
+from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from experiments.models import Role, User
-from instances import tasks
+from instances import claims, tasks
 from instances.actions import NotAllowed, Refused
-from instances.models import Host, IllegalTransition, Instance, Superseded, Transition
+from instances.models import Host, IllegalTransition, Instance, Relocation, Superseded, Transition
 from instances.notices import Kind, tell
 from instances.states import State
 
@@ -34,6 +36,26 @@ def clear(instance: Instance, by: User, to: State, reason: str) -> None:
             tasks.ring(instance.pk)
     except (IllegalTransition, Superseded) as error:
         raise Refused(_("The machine does not run, or is busy with something else.")) from error
+
+
+def move(instance: Instance, by: User) -> Relocation:
+    """Have a stopped machine copied to another host that has room for it, and live there. Raises Refused."""
+    _check(by)
+    size = claims.need_of(instance.plan.image, instance.plan.flavour)
+    need = replace(size, vcpus=instance.vcpus, memory_mib=instance.memory_mib, disk_gib=instance.disk_gib)
+    try:
+        with transaction.atomic():
+            target = claims.place(need, elsewhere_than=instance.host_id)
+            found = Instance.objects.filter(pk=instance.pk, state=State.STOPPED, host=instance.host_id).first()
+            if found is None or found.host is None:
+                raise Refused(_("Only a machine that is stopped can be moved: its programs would be lost."))
+            made = Relocation.objects.create(instance=instance, origin=found.host, target=target, by=by)
+            tasks.ring_move(made.pk)
+    except claims.NoRoom as full:
+        raise Refused(str(full)) from full
+    except IntegrityError as error:
+        raise Refused(_("It is being moved already.")) from error
+    return made
 
 
 def bring_back(host: Host, by: User) -> int:

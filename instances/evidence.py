@@ -75,5 +75,6 @@ def entry_words(kind: str, facts: dict[str, str]) -> str:
         "time_asked": _("More time asked for"),
         "time_given": _("More time given: ends %(when)s"),
         "time_refused": _("More time refused"),
+        "moved": _("Moved to another host"),
     }.get(kind, kind)
     return words % readable(facts)

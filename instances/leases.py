@@ -1,4 +1,4 @@
-"""One worker at a time on a machine, or on an image for a host: a lease in the row, renewed while its holder lives."""
+"""One worker at a time on a machine, or on what is carried to a host: a lease, renewed while its holder lives."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from instances.models import Carriage, Instance
+from instances.models import Carriage, Instance, Relocation
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=20)
 """After a worker is killed, its machine waits this long at most before another may take it."""
 
-Leased = type[Instance] | type[Carriage]
+Leased = type[Instance] | type[Carriage] | type[Relocation]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
-from instances import limits, outages, screen, sweeps, tasks
+from instances import limits, moving, outages, screen, sweeps, tasks
 from instances.drivers.base import DomainStatus, Power
 from instances.judgement import RUNNING, Cause, Move, on_absence, on_power, on_return
 from instances.models import Host, IllegalTransition, Instance, LifePolicy, Protocol, Stray, Superseded
@@ -171,6 +171,9 @@ def _unexpected(host: Host, unknown: dict[UUID, DomainStatus], now: datetime) ->
     At the second look those are removed that staff want away, and those whose machine was deleted a moment ago: it was
     still being built. What was deleted longer ago may have been brought back to its host on purpose.
     """
+    if unknown:  # a copy on its way to or from this host is no stranger
+        on_the_way = moving.on_the_way()
+        unknown = {uuid: status for uuid, status in unknown.items() if uuid not in on_the_way}
     known = {stray.domain: stray for stray in Stray.objects.filter(host=host)}
     if known.keys() - unknown.keys():
         Stray.objects.filter(host=host).exclude(domain__in=unknown).delete()

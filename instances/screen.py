@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -29,7 +30,8 @@ READ_LIMIT = 64 * 1024
 
 _MAX_TEXT = 4096
 _MAX_CUT_TEXT = 64 * 1024 * 1024
-_NONE, _VNC_AUTH = 1, 2
+_NONE, _VNC_AUTH, _VENCRYPT = 1, 2, 19
+_VENCRYPT_VERSION, _X509_VNC = b"\x00\x02", 261
 _RAW, _CURSOR = 0, -239
 _SET_PIXEL_FORMAT, _SET_ENCODINGS, _UPDATE_REQUEST = 0, 2, 3
 _UPDATE, _COLOUR_MAP, _BELL, _CUT_TEXT = 0, 1, 2, 3
@@ -98,17 +100,36 @@ class Rectangle(NamedTuple):
     height: int
 
 
-async def open_screen(host: str, port: int, password: str, timeout: float) -> Screen:  # noqa: ASYNC109 - it bounds several waits
+@dataclass(frozen=True)
+class Tls:
+    """What a screen across a network must show: a certificate of `name`, signed by who is in the file `authorities`."""
+
+    authorities: str
+    name: str
+
+    def context(self) -> ssl.SSLContext:
+        """Raises OSError where the file cannot be read."""
+        return ssl.create_default_context(cafile=self.authorities)
+
+
+async def open_screen(
+    host: str,
+    port: int,
+    password: str,
+    timeout: float,  # noqa: ASYNC109 - it bounds several waits
+    tls: Tls | None = None,
+) -> Screen:
     """Connect and authenticate within `timeout` seconds, asking for a shared session.
 
-    With a password the machine must ask for it: one that lets anybody in is not the one whose password we hold.
+    With a password the machine must ask for it: one that lets anybody in is not the one whose password we hold. With
+    `tls` nothing but the first words goes unencrypted, and the password goes only to who has the certificate.
     Raises ScreenUnavailable, ScreenRefused.
     """
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port, limit=READ_LIMIT)
             try:
-                return await _handshake(reader, writer, password)
+                return await _handshake(reader, writer, password, tls)
             except BaseException:
                 writer.transport.abort()
                 raise
@@ -142,9 +163,11 @@ async def snapshot(host: str, port: int, password: str, timeout: float) -> tuple
     return screen.width, screen.height, picture.tobytes()
 
 
-async def _handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, password: str) -> Screen:
+async def _handshake(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, password: str, tls: Tls | None
+) -> Screen:
     version = await _agree_on_version(reader, writer)
-    await _authenticate(reader, writer, version, password)
+    await _authenticate(reader, writer, version, password, tls)
     writer.write(b"\x01")
     width, height = struct.unpack(">HH", await reader.readexactly(4))
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
@@ -165,21 +188,38 @@ async def _agree_on_version(reader: asyncio.StreamReader, writer: asyncio.Stream
 
 
 async def _authenticate(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int, password: str
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int, password: str, tls: Tls | None
 ) -> None:
-    wanted = _VNC_AUTH if password else _NONE
+    wanted = _VENCRYPT if tls else _VNC_AUTH if password else _NONE
     offered = await _security_types(reader, version)
     if wanted not in offered:
         raise ScreenRefused(f"The machine offers the security types {sorted(offered)}, not {wanted}.")
     if version > 3:  # In RFB 3.3 the server decides alone
         writer.write(bytes([wanted]))
-    if wanted == _VNC_AUTH:
+    if tls:
+        await _encrypt(reader, writer, tls)
+    if password:
         writer.write(vnc_response(password, await reader.readexactly(16)))
     elif version < 8:  # Before RFB 3.8 there is no result after "none"
         return
     if await _number(reader) != 0:
         why = await _text(reader) if version >= 8 else "no reason given"
         raise ScreenRefused(f"The machine did not accept our password: {why!r}")
+
+
+async def _encrypt(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tls: Tls) -> None:
+    """VeNCrypt 0.2 (the community's RFB specification, 7.2.19), as a server with a certificate and a password."""
+    if await reader.readexactly(2) != _VENCRYPT_VERSION:
+        raise ScreenRefused("The machine speaks another version of VeNCrypt than 0.2.")
+    writer.write(_VENCRYPT_VERSION)
+    accepted, count = await reader.readexactly(2)
+    ways = struct.unpack(f">{count}I", await reader.readexactly(4 * count))
+    if accepted != 0 or _X509_VNC not in ways:
+        raise ScreenRefused(f"The machine offers the ways {ways}, and not a certificate with a password.")
+    writer.write(struct.pack(">I", _X509_VNC))
+    if await reader.readexactly(1) != b"\x01":
+        raise ScreenRefused("The machine did not begin with TLS.")
+    await writer.start_tls(tls.context(), server_hostname=tls.name)
 
 
 async def _security_types(reader: asyncio.StreamReader, version: int) -> set[int]:

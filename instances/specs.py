@@ -27,6 +27,7 @@ def host_spec(host: Host) -> HostSpec:
         virtualisation=Virtualisation(host.virtualisation),
         blocked_networks=tuple(host.blocked_networks.split()),
         guest_ports=guest_ports(),
+        console_address=host.console_address or "127.0.0.1",
     )
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
-from instances import carriage, notices, pictures
+from instances import carriage, moving, notices, pictures
 from instances.drivers import open_host
 from instances.drivers.base import DomainStatus, Driver, DriverError, HostUnreachable
 from instances.drivers.storage import machine_of
@@ -29,7 +29,7 @@ PATIENCE = timedelta(seconds=40)
 """How long a guest may take to shut down when asked, before its power is taken."""
 
 CARRIES = timedelta(hours=6)
-"""How long the copy of an image may take."""
+"""How long the copy of an image or of a machine's disk may take."""
 
 RING_AGAIN = timedelta(seconds=5)
 """A machine in a WORKING state for longer, with no worker on it, is rung again by the sweep."""
@@ -255,6 +255,8 @@ def sweep() -> None:
         advance.delay(pk)
     for carried in Carriage.objects.filter(state__in=[Carriage.State.WAITING, Carriage.State.COPYING]):
         ring_carriage(carried)
+    for pk in moving.due():
+        move.delay(pk)
 
 
 def _end_the_wait(instance_id: int) -> None:
@@ -298,6 +300,17 @@ def carry(carriage_id: int) -> None:
     """Carry an image to a host, then ring for the machines that waited for it."""
     for instance_id in carriage.carry(carriage_id):
         advance.delay(instance_id)
+
+
+def ring_move(move_id: int) -> None:
+    """After commit, have a worker go on with a move."""
+    transaction.on_commit(lambda: move.delay(move_id), robust=True)
+
+
+@shared_task(time_limit=CARRIES.total_seconds())
+def move(move_id: int) -> None:
+    """Copy a stopped machine to another host, then remove it from the old one."""
+    moving.go_on(move_id)
 
 
 @shared_task

@@ -275,6 +275,8 @@ VISA_DEPLOYMENT = env.str("VISA_DEPLOYMENT", default="00000000-0000-0000-0000-00
 VISA_DEFAULT_QUOTA = env.int("VISA_DEFAULT_QUOTA", default=2)
 # Who may see which screens now: asked where a picture of one would be shown.
 VISA_MAY_SEE = "desktops.access.may_see"
+# Who signs the certificates of far hosts' consoles; libvirt looks for its own there, too.
+VISA_CONSOLE_CA = env.str("VISA_CONSOLE_CA", default="/etc/pki/CA/cacert.pem")
 VISA_IMAGES = Path(env.str("VISA_IMAGES", default=str(VISA_HOME / "images")))
 
 LOGGING = {

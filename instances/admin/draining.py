@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Case, QuerySet, Value, When
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -19,11 +20,12 @@ from experiments.models import User
 from instances import draining
 from instances.actions import Refused
 from instances.cards import look_of
-from instances.models import Host, Instance
+from instances.models import Host, Instance, Relocation
 from instances.states import HOLDS_CPU, ON_HOST, State
 
 PER_PAGE = 100
 CLEARS = {"sleep": State.HIBERNATING, "stop": State.STOPPING}
+CHOOSABLE = {State.ACTIVE, State.STOPPED}
 
 
 def machines_on(host: Host) -> QuerySet[Instance]:
@@ -35,7 +37,7 @@ def machines_on(host: Host) -> QuerySet[Instance]:
 class DrainForm(forms.Form):
     """Which machines, why, and by the button pressed, what."""
 
-    act = forms.ChoiceField(choices=[(act, act) for act in ("sleep", "stop", "close", "back")])
+    act = forms.ChoiceField(choices=[(act, act) for act in ("sleep", "stop", "move", "close", "back")])
     reason = forms.CharField(label=gettext_lazy("Reason, for the owners to read"), max_length=300, required=False)
     machines = forms.ModelMultipleChoiceField(queryset=Instance.objects.none(), required=False)
 
@@ -45,9 +47,9 @@ class DrainForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("act") in CLEARS and not cleaned.get("machines"):
+        if cleaned.get("act") in {*CLEARS, "move"} and not cleaned.get("machines"):
             self.add_error("machines", _("Choose at least one machine."))
-        if cleaned.get("act") != "back" and not cleaned.get("reason"):
+        if cleaned.get("act") not in {"back", "move"} and not cleaned.get("reason"):
             self.add_error("reason", _("Say why in a few words: the owners of the machines read it."))
         return cleaned
 
@@ -63,17 +65,24 @@ def page(request: HttpRequest, pk: str, *, may_change: bool) -> HttpResponse:
             _do(request, host, **form.cleaned_data)
             return HttpResponseRedirect(request.path)
     machines = Paginator(machines_on(host), PER_PAGE).get_page(request.GET.get("page"))
+    moves = {one.instance_id: one for one in _moves(machines)}
     context = admin.site.each_context(request) | {
         "title": _("On %(host)s") % {"host": host},
         "host": host,
         "form": form,
         "chosen": set(form.data.getlist("machines")) if form.is_bound else set(),  # type: ignore[attr-defined]
         "page": machines,
-        "rows": [(one, look_of(one), one.state == State.ACTIVE) for one in machines],
+        "rows": [(one, look_of(one), one.state in CHOOSABLE, moves.get(one.pk)) for one in machines],
         "running": host.instances.filter(state__in=HOLDS_CPU).count(),
         "may_change": may_change,
     }
     return TemplateResponse(request, "admin/instances/host/machines.html", context)
+
+
+def _moves(machines: Iterable[Instance]) -> QuerySet[Relocation]:
+    """Those that are under way, or were given up since the machine last changed its state."""
+    news = Q(cleared_at=None) | Q(outcome=Relocation.Outcome.GIVEN_UP, asked_at__gt=F("instance__state_since"))
+    return Relocation.objects.filter(news, instance__in=list(machines)).select_related("target").order_by("asked_at")
 
 
 def _do(request: HttpRequest, host: Host, act: str, reason: str, machines: QuerySet[Instance]) -> None:
@@ -85,17 +94,19 @@ def _do(request: HttpRequest, host: Host, act: str, reason: str, machines: Query
         elif act == "back":
             told = draining.bring_back(host, by)
             messages.success(request, _("The host is back. Owners of %(count)d machines are told.") % {"count": told})
+        elif act == "move":
+            _each(request, machines, lambda one: draining.move(one, by))
         else:
-            _clear(request, machines, by, CLEARS[act], reason)
+            _each(request, machines, lambda one: draining.clear(one, by, CLEARS[act], reason))
     except Refused as refusal:
         messages.error(request, str(refusal))
 
 
-def _clear(request: HttpRequest, machines: QuerySet[Instance], by: User, to: State, reason: str) -> None:
+def _each(request: HttpRequest, machines: QuerySet[Instance], ask: Callable[[Instance], object]) -> None:
     done = 0
-    for machine in machines:
+    for machine in machines.select_related("plan__image", "plan__flavour"):
         try:
-            draining.clear(machine, by, to, reason)
+            ask(machine)
         except Refused as refusal:
             messages.error(request, f"{machine}: {refusal}")
         else:

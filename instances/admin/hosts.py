@@ -78,7 +78,7 @@ class HostAdmin(ModelAdmin):
         ),
         (gettext_lazy("Images on it"), {"fields": ["carried"]}),
         (gettext_lazy("Storage and network of the machines"), {"fields": [
-            ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks",
+            ("pool_name", "pool_path"), ("network_name", "network_cidr"), "blocked_networks", "console_address",
         ]}),
         (gettext_lazy("How much it may promise"), {"fields": [
             ("cpu_overcommit", "memory_reserved_mib"), ("disk_overcommit", "disk_reserved_gib"),

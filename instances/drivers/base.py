@@ -6,7 +6,7 @@ that one suite of tests can hold every driver to the same promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -53,6 +53,7 @@ class HostSpec:
     """How to reach a host, and the names of what is ours on it.
 
     `deployment` marks our domains among others' on a shared libvirt: a driver sees no domain of another deployment.
+    `console_address` is where consoles listen, on another computer than ours with TLS (vnc_tls in its qemu.conf).
     `blocked_networks` are CIDR ranges that guests may not reach (the host's own addresses, the facility's inner nets);
     `guest_ports` are the TCP ports at which relays on the host reach a guest.
     """
@@ -66,6 +67,7 @@ class HostSpec:
     virtualisation: Virtualisation = Virtualisation.AUTO
     blocked_networks: tuple[str, ...] = ()
     guest_ports: tuple[int, ...] = GUEST_PORTS
+    console_address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,21 @@ class Driver(Protocol):
         """Disk, seed and domain exist afterwards. `step` is told "image", "disk", "seed", "domain" as each begins.
 
         When it fails, nothing half-made stays on the host.
+        """
+
+    def holds(self, uuid: UUID) -> bool:
+        """Whether anything of this machine, a domain or a disk, is on the host."""
+
+    def disk_bytes(self, uuid: UUID) -> int:
+        """The size of the file that is the machine's disk."""
+
+    def read_disk(self, uuid: UUID) -> Iterator[bytes]:
+        """The bytes of that file, piece by piece. The machine must be off."""
+
+    def receive(self, spec: InstanceSpec, size: int, disk: Iterable[bytes], progress: Callable[[int], None]) -> None:
+        """The machine is here, off, with this disk of `size` bytes, which was read back and compared.
+
+        What an earlier attempt left of the machine is removed first. The base image must be there. `progress(done)`.
         """
 
     def start(self, uuid: UUID) -> None:

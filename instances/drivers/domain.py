@@ -92,6 +92,7 @@ class Wiring:
     network: str
     network_filter: str
     address: str
+    console_address: str = "127.0.0.1"
 
 
 def domain_xml(spec: InstanceSpec, deployment: UUID, platform: Platform, wiring: Wiring) -> str:
@@ -146,7 +147,7 @@ def _devices(spec: InstanceSpec, wiring: Wiring) -> etree._Element:
         E.controller(type="usb", model="qemu-xhci"),
         E.input(type="tablet", bus="usb"),
         E.input(type="keyboard", bus="usb"),
-        _graphics(spec),
+        _graphics(spec, wiring),
         E.video(E.model(type="vga", vram="16384")),
         E.serial(E.target(port="0"), type="pty"),
         E.console(E.target(type="serial", port="0"), type="pty"),
@@ -190,10 +191,10 @@ def _interface(spec: InstanceSpec, wiring: Wiring) -> etree._Element:
     )
 
 
-def _graphics(spec: InstanceSpec) -> etree._Element:
+def _graphics(spec: InstanceSpec, wiring: Wiring) -> etree._Element:
     # No keymap: with one, QEMU would guess at keys that the guest's own layout already explains.
     return E.graphics(
-        E.listen(type="address", address="127.0.0.1"),
+        E.listen(type="address", address=wiring.console_address),
         type="vnc",
         port="-1",
         autoport="yes",

@@ -12,10 +12,11 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BytesIO
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -25,13 +26,14 @@ from uuid import UUID
 import libvirt
 import libvirt_qemu
 
-from instances.drivers import agent, storage
+from instances.drivers import agent, storage, streams
 from instances.drivers import domain as domains
 from instances.drivers import network as networks
 from instances.drivers.base import (
     Activity,
     BaseImage,
     Capacity,
+    Console,
     DomainEvent,
     DomainStatus,
     DriverError,
@@ -420,14 +422,19 @@ class LibvirtDriver:
         step("disk")
         disk = self._build_disk(spec)
         step("seed")
-        seed = self._build_seed(spec)
+        self._build_seed(spec)
         step("domain")
+        self._define(spec, disk.path())
+
+    def _define(self, spec: InstanceSpec, disk_path: str) -> None:
+        seed = self._pool().storageVolLookupByName(storage.seed_name(spec.uuid))
         wiring = domains.Wiring(
-            disk_path=disk.path(),
+            disk_path=disk_path,
             seed_path=seed.path(),
             network=self.spec.network_name,
             network_filter=networks.filter_name(self.spec.network_name),
             address=self._reserve(spec.uuid),
+            console_address=self.spec.console_address,
         )
         self._host().defineXML(domains.domain_xml(spec, self.spec.deployment, self._platform(), wiring))
 
@@ -443,14 +450,13 @@ class LibvirtDriver:
             disk = None
         return disk or self._pool().createXML(storage.overlay_xml(name, spec.disk_gib, base), 0)
 
-    def _build_seed(self, spec: InstanceSpec) -> libvirt.virStorageVol:
+    def _build_seed(self, spec: InstanceSpec) -> None:
         content, name = seed_iso(spec), storage.seed_name(spec.uuid)
         found = self._volume(name)
         if found is not None:
             found.delete(0)
         seed = self._pool().createXML(storage.raw_volume_xml(name, len(content), "0600"), 0)
         self._upload(seed, BytesIO(content).read, 0, len(content))
-        return seed
 
     def _reserve(self, uuid: UUID, wanted: str | None = None) -> str:
         """The machine's address, kept for it by our network's DHCP, which lets the filter name it.
@@ -504,6 +510,58 @@ class LibvirtDriver:
         unable = {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED}
         answer = _unless(unable, self._host().getDomainCapabilities, None, "x86_64", None, "kvm", 0)
         return answer is not None and "<mode name='host-passthrough' supported='yes'>" in answer
+
+    # From one host to another
+
+    def holds(self, uuid: UUID) -> bool:
+        with _explained(_("The host could not be looked at.")):
+            return self._find(uuid) is not None or self._volume(storage.disk_name(uuid)) is not None
+
+    def disk_bytes(self, uuid: UUID) -> int:
+        with _explained(_("The machine's disk could not be read.")):
+            disk = self._pool().storageVolLookupByName(storage.disk_name(uuid))
+            return int(disk.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+
+    def read_disk(self, uuid: UUID) -> Iterator[bytes]:
+        with _explained(_("The machine's disk could not be read.")):
+            yield from streams.download(self._host(), self._pool().storageVolLookupByName(storage.disk_name(uuid)))
+
+    def receive(self, spec: InstanceSpec, size: int, disk: Iterable[bytes], progress: Callable[[int], None]) -> None:
+        self.destroy(spec.uuid)
+        with _explained(_("The machine could not be copied to its new host.")):
+            try:
+                self.prepare()
+                volume = self._receive_disk(spec, size, disk, progress)
+                self._build_seed(spec)
+                self._define(spec, volume.path())
+            except BaseException:  # also when the worker's time is up
+                self._clean_up(spec.uuid)
+                raise
+
+    def _receive_disk(
+        self, spec: InstanceSpec, size: int, disk: Iterable[bytes], progress: Callable[[int], None]
+    ) -> libvirt.virStorageVol:
+        """The bytes that make it a qcow2 file are sent last, once all others were read back and found as they were."""
+        base = self._pool().storageVolLookupByName(storage.base_name(spec.base)).path()
+        volume = self._pool().createXML(storage.raw_volume_xml(storage.disk_name(spec.uuid), size, "0600"), 0)
+        begin, sent = len(storage.MAGIC), hashlib.sha256()
+
+        def pieces() -> Iterator[bytes]:
+            done = begin
+            for piece in storage.body(disk, base):
+                sent.update(piece)
+                yield piece
+                done += len(piece)
+                progress(done)
+
+        streams.upload(self._host(), volume, begin, size - begin, pieces())
+        found = hashlib.sha256()
+        for piece in streams.download(self._host(), volume, begin):
+            found.update(piece)
+        if found.digest() != sent.digest():
+            raise DriverError(_("The copy of the machine's disk is not what was sent. It is tried again."))
+        streams.upload(self._host(), volume, 0, begin, [storage.MAGIC])
+        return volume
 
     def _clean_up(self, uuid: UUID) -> None:
         """After a failed creation; the failure itself is what the caller hears of."""
@@ -614,10 +672,15 @@ class LibvirtDriver:
             generation=facts.owned.generation,
             power=power,
             addresses=tuple(leases.get(facts.mac, ())) if up else (),
-            console=facts.console if up else None,
+            console=facts.console if up and self._can_be_watched(facts.console) else None,
             hibernated=domain.UUID() in hibernated,
             cpu_seconds=stats.get("cpu.time", 0) / 1e9 if up else 0.0,
         )
+
+    def _can_be_watched(self, console: Console | None) -> bool:
+        """The loopback of another computer is not ours."""
+        far = bool(urlsplit(self.spec.uri).hostname)
+        return console is not None and not (far and ip_address(console.host).is_loopback)
 
     def _leases(self) -> dict[str, list[str]]:
         """Addresses by MAC, the newest lease first."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,8 @@ GIB = 1024**3
 MAGIC = b"QFI\xfb"
 _MACHINE_VOLUME = re.compile(r"visa-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.qcow2|-seed\.iso)")
 _BASE_VOLUME = re.compile(r"base-[0-9a-f]{16}\.qcow2")
+_HEAD = 1 << 16  # the first cluster, in which the path of the base stands
+_LONGEST_BASE_PATH = 1023  # of the format
 _QEMU_IMG_DEADLINE_S = 30
 # An image's header decides how much qemu-img reads and keeps, so a crafted one is given little of both.
 _QEMU_IMG = ("prlimit", "--as=1073741824", "--cpu=20", "qemu-img", "info", "-U", "-f", "qcow2", "--output=json", "--")
@@ -79,6 +82,28 @@ def overlay_xml(name: str, size_gib: int, base_path: str) -> str:
 def backing_path(volume_xml: str) -> str | None:
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     return etree.fromstring(volume_xml, parser).findtext("backingStore/path")
+
+
+def rebased(head: bytes, base_path: str) -> bytes:
+    """The beginning of an overlay's qcow2 file, with another path of its base in it (QEMU, docs/interop/qcow2.txt).
+
+    Raises a permanent DriverError where `head` does not hold the whole path, or the path is too long for its place.
+    """
+    name = base_path.encode()
+    magic, offset = head[: len(MAGIC)], int.from_bytes(head[8:16])
+    end, cluster = offset + len(name), 1 << int.from_bytes(head[20:24])
+    if magic != MAGIC or not offset or len(name) > _LONGEST_BASE_PATH or end > min(len(head), cluster):
+        raise DriverError(_("The machine's disk does not stand on an image as it should."), permanent=True)
+    return head[:16] + len(name).to_bytes(4) + head[20:offset] + name + head[end:]
+
+
+def body(disk: Iterable[bytes], base_path: str) -> Iterator[bytes]:
+    """An overlay's bytes without their magic, on a base at another path."""
+    pieces, head = iter(disk), b""
+    while len(head) < _HEAD and (piece := next(pieces, b"")):
+        head += piece
+    yield rebased(head, base_path)[len(MAGIC) :]
+    yield from pieces
 
 
 def check_image(base: BaseImage) -> None:

@@ -27,6 +27,7 @@ from instances.models.kernels import Kernel
 from instances.models.letters import Letter, MailGroup, NoMail
 from instances.models.life import Entry, Extension, LifePolicy, TimeLimit
 from instances.models.notices import Notice
+from instances.models.relocations import Relocation
 
 __all__ = [
     "JUPYTER",
@@ -54,6 +55,7 @@ __all__ = [
     "PlacementPolicy",
     "Plan",
     "Protocol",
+    "Relocation",
     "Step",
     "Stray",
     "Superseded",

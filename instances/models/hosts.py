@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +21,27 @@ SEEN_RECENTLY = timedelta(minutes=2)
 
 BLIP = timedelta(seconds=20)
 """A silence shorter than this is a libvirtd that restarts: its machines run on, and nobody's desktop is closed."""
+
+
+_HERE = {"qemu": set[str](), "qemu+unix": {"socket"}, "test": set[str]()}
+_FAR = {"qemu+tls": {"pkipath"}, "qemu+ssh": {"keyfile", "known_hosts", "no_tty"}}
+"""Ways to a libvirt, and what may be said of them: other options would skip checks or start programs here."""
+
+
+def validate_uri(value: str) -> None:
+    """An address of libvirt (https://libvirt.org/uri.html) that is encrypted where it leads over a network."""
+    found = urlsplit(value)
+    if found.scheme not in _HERE | _FAR or value.split() != [value] or found.password:
+        raise ValidationError(_("An address such as qemu:///system or qemu+tls://host.example.org/system."))
+    if bool(found.hostname) != (found.scheme in _FAR):
+        raise ValidationError(
+            _("Name the host for qemu+tls and qemu+ssh, and none for the others: qemu+tls://host.example.org/system.")
+        )
+    options = {name for name, _value in parse_qsl(found.query, keep_blank_values=True)}
+    for unknown in options - (_HERE | _FAR)[found.scheme]:
+        raise ValidationError(
+            _("“%(option)s” is not an option that VISA lets through here."), params={"option": unknown}
+        )
 
 
 def validate_networks(value: str) -> None:
@@ -49,12 +71,8 @@ class Host(models.Model):
         _("libvirt address"),
         max_length=300,
         default="qemu:///system",
-        validators=[
-            RegexValidator(
-                r"^(qemu|test)(\+(tls|ssh|unix|tcp))?://\S+$",
-                _("An address such as qemu:///system or qemu+tls://host.example.org/system."),
-            )
-        ],
+        validators=[validate_uri],
+        help_text=_("qemu:///system here; qemu+tls://host.example.org/system or qemu+ssh://visa@host/system far away."),
     )
     enabled = models.BooleanField(_("takes new machines"), default=True)
     closed_at = models.DateTimeField(_("closed"), null=True, editable=False)
@@ -81,6 +99,15 @@ class Host(models.Model):
     )
     blocked_networks = models.TextField(
         _("networks machines may not reach"), blank=True, validators=[validate_networks]
+    )
+    console_address = models.GenericIPAddressField(
+        _("address of consoles"),
+        null=True,
+        blank=True,
+        help_text=_(
+            "Of a far host: where its QEMU listens for the relays, with TLS. Holds for machines made from then on."
+            " Empty: no consoles."
+        ),
     )
     cpu_overcommit = models.FloatField(
         _("machine CPUs per host CPU"), default=4.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)]
@@ -124,8 +151,17 @@ class Host(models.Model):
         for field in ("pool_name", "network_name"):
             if not re.fullmatch(r"[\w.-]+", getattr(self, field), re.ASCII):
                 faults[field] = _("Use letters, digits, “.”, “-” and “_” only, without spaces.")
+        if self.console_address and not self.far_name:
+            faults["console_address"] = _(
+                "Only hosts across a network need one; consoles of this computer are at hand."
+            )
         if faults:
             raise ValidationError(faults)
+
+    @property
+    def far_name(self) -> str:
+        """The name by which a host across a network is known, and which its certificates must show; else ""."""
+        return urlsplit(self.uri).hostname or ""
 
     @property
     def reachable(self) -> bool:

@@ -457,7 +457,7 @@ def host_form(**changes: str) -> dict[str, str]:
     fields |= {"virtualisation": "auto", "pool_name": "visa", "pool_path": "/srv/visa", "network_name": "visa"}
     fields |= {"network_cidr": "10.213.0.0/20", "blocked_networks": "10.0.0.0/8"}
     fields |= {"cpu_overcommit": "4", "memory_reserved_mib": "1024", "disk_overcommit": "2"}
-    fields |= {"disk_reserved_gib": "2", "labels": ""}
+    fields |= {"disk_reserved_gib": "2", "labels": "", "console_address": ""}
     return fields | changes
 
 
@@ -523,6 +523,13 @@ def test_news_of_a_host_are_for_staff(facility: Facility) -> None:
     [
         ("uri", "http://example.org"),
         ("uri", "qemu:///system extra"),
+        ("uri", "qemu+tcp://hyper-9.example.org/system"),
+        ("uri", "qemu+tls:///system"),
+        ("uri", "qemu://hyper-9.example.org/system"),
+        ("uri", "qemu+tls://hyper-9.example.org/system?no_verify=1"),
+        ("uri", "qemu+ssh://visa@hyper-9.example.org/system?command=/bin/sh"),
+        ("uri", "qemu+ssh://visa:secret@hyper-9.example.org/system"),
+        ("console_address", "hyper-9"),
         ("network_cidr", "10.0.0.0/8 10.1.0.0/16"),
         ("network_cidr", "somewhere"),
         ("network_cidr", "fd00::/64"),
@@ -539,6 +546,20 @@ def test_a_host_that_makes_no_sense_is_refused_at_the_field(
     admin: Client, facility: Facility, field: str, value: str
 ) -> None:
     assert list(errors(admin.post(f"{HOSTS}add/", host_form(**{field: value})))) == [field]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["qemu+tls://hyper-9:16514/system?pkipath=/etc/visa/pki", "qemu+ssh://visa@hyper-9/system?keyfile=/etc/visa/id"],
+)
+def test_a_far_host_is_named_with_what_its_way_needs(admin: Client, facility: Facility, uri: str) -> None:
+    assert admin.post(f"{HOSTS}add/", host_form(uri=uri, console_address="192.0.2.9")).status_code == 302
+    assert Host.objects.get(name="hyper-9").far_name == "hyper-9"
+
+
+def test_the_consoles_of_this_computer_have_no_address(admin: Client, facility: Facility) -> None:
+    here = host_form(uri="qemu:///system", console_address="192.0.2.9")
+    assert list(errors(admin.post(f"{HOSTS}add/", here))) == ["console_address"]
 
 
 def test_a_host_is_drained_and_taken_back(admin: Client, facility: Facility) -> None:

@@ -24,6 +24,7 @@ WRITERS = [
     "observer.py",
     "outages.py",
     "carriage.py",
+    "moving.py",
     *(f"drivers/{path.name}" for path in Path(settings.BASE_DIR, "instances/drivers").glob("*.py")),
 ]
 SENTENCE = re.compile(r"[A-Za-z][^<{]* .*\.$", re.DOTALL)

@@ -1,6 +1,7 @@
 """Names of volumes, and the images that are refused."""
 
 import dataclasses
+import json
 import subprocess
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from instances.drivers.base import BaseImage, DriverError
-from instances.drivers.storage import base_name, check_image, disk_name, is_base, machine_of, seed_name
+from instances.drivers.storage import MAGIC, base_name, body, check_image, disk_name, is_base, machine_of, seed_name
 from tests.instances.drivers.machines import blank_image
 
 
@@ -73,3 +74,26 @@ def test_a_broken_image_is_refused(tmp_path: Path) -> None:
 def test_a_name_like_an_option_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check_image(dataclasses.replace(blank_image(tmp_path / "--help"), path="--help"))
+
+
+@pytest.mark.parametrize("folder", ["b", "a-much-longer-folder-than-before"])
+def test_an_overlay_finds_its_base_at_another_path(tmp_path: Path, folder: str) -> None:
+    old, new = tmp_path / "base.qcow2", tmp_path / folder / "base.qcow2"
+    new.parent.mkdir()
+    blank_image(old)
+    blank_image(new)
+    qemu_img("create", "-f", "qcow2", "-b", old, "-F", "qcow2", tmp_path / "overlay.qcow2")
+    bytes_of = (tmp_path / "overlay.qcow2").read_bytes()
+    moved = tmp_path / "moved.qcow2"
+    moved.write_bytes(MAGIC + b"".join(body([bytes_of[:1000], bytes_of[1000:]], str(new))))
+    assert moved.stat().st_size == len(bytes_of)
+    described = subprocess.run(["qemu-img", "info", "--output=json", moved], check=True, capture_output=True).stdout
+    assert json.loads(described)["backing-filename"] == str(new)
+    qemu_img("check", moved)
+
+
+@pytest.mark.parametrize("head", [b"", b"QFI\xfb" + bytes(70_000), b"raw" + bytes(70_000)])
+def test_what_is_no_overlay_is_refused(head: bytes) -> None:
+    with pytest.raises(DriverError, match="does not stand on an image") as raised:
+        list(body([head], "/base.qcow2"))
+    assert raised.value.permanent
