@@ -102,7 +102,7 @@ def carry_out(instance: Instance, found: Verdict, book: Rulebook, now: datetime)
     """Do what the verdict says. Raises Superseded where the machine is no longer as it was judged."""
     match found.act:
         case Act.KEEP:
-            again = min(found.look_again_at or now + AT_MOST, now + AT_MOST)
+            again = min([found.look_again_at or now + AT_MOST, now + AT_MOST, *_ends_of_roles(instance, now)])
             _still(instance).update(due_at=max(again, now + timedelta(seconds=1)))
         case Act.WARN:
             _warn(instance, found, now)
@@ -111,6 +111,12 @@ def carry_out(instance: Instance, found: Verdict, book: Rulebook, now: datetime)
         case Act.DELETE:
             days = book.policy.bin_days
             _take(instance, State.DELETING, found, bin_until=now + timedelta(days=days) if days else None)
+
+
+def _ends_of_roles(instance: Instance, now: datetime) -> list[datetime]:
+    """When roles of the owner end, and with them perhaps a generous limit."""
+    ends = [grant.expires_at for grant in instance.owner.role_grants.all()]
+    return [end for end in ends if end is not None and end > now]
 
 
 def _unchanged(instance: Instance) -> Q:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 from django.db.models import F
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
 from django.template.loader import render_to_string, select_template
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -55,6 +56,8 @@ CLAIM = timedelta(minutes=5)
 FIRST_WAIT, LAST_WAIT = timedelta(minutes=1), timedelta(hours=6)
 ATTEMPTS = 16
 KEPT = timedelta(days=30)
+UNWRITABLE = (TemplateDoesNotExist, TemplateSyntaxError)
+"""What a facility's own words may do wrong: as a mail server that is away, it costs a delay, and staff see it."""
 BATCH = 200
 
 
@@ -98,7 +101,7 @@ def deliver(letter_id: int) -> None:
     letter = Letter.objects.select_related("user", "instance__owner").get(pk=letter_id)
     try:
         compose(letter).send()
-    except (SMTPException, OSError) as error:
+    except (SMTPException, OSError, *UNWRITABLE) as error:
         log.warning("letter %s could not be sent: %r", letter_id, error)
         Letter.objects.filter(pk=letter_id).update(problem=f"{error!r}"[:300], next_at=_again(letter.attempts))
     else:

@@ -49,10 +49,11 @@ class Flight:
         self._purses = purses
         self._over = over
         self._size = 0
+        self._ended = False
 
     def came(self, size: int) -> bool:
         """So many bytes of messages, whole or not; False where there is no room for them, now and ever after."""
-        if not self._over.done():
+        if not (self._ended or self._over.done()):
             self._hold(self._size + size)
         return not self._over.done()
 
@@ -62,7 +63,9 @@ class Flight:
         self._hold(rest if rest > FREE else 0)
 
     def end(self) -> None:
+        """All is given back; what still comes while the sockets close is not counted."""
         self._hold(0)
+        self._ended = True
 
     def _hold(self, size: int) -> None:
         """Who finds no room gives back what they had at once, so that others in the same case go on."""

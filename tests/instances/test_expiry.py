@@ -119,6 +119,34 @@ def test_the_limits_are_those_of_the_owners_roles(house: Facility) -> None:
     assert told(house) == ["life_idle"]
 
 
+def test_a_role_that_ends_takes_its_limit_along_in_time(house: Facility) -> None:
+    ends = ago(hours=-3)
+    RoleGrant.objects.create(user=house.alice, role=Role.STAFF, expires_at=ends)
+    made = idle(house)
+    expire()
+    made.refresh_from_db()
+    assert (told(house), made.due_at) == ([], ends)
+    RoleGrant.objects.filter(user=house.alice).update(expires_at=ago(seconds=1))
+    Instance.objects.filter(pk=made.pk).update(due_at=ago(seconds=1))
+    expire()
+    assert told(house) == ["life_idle"]
+
+
+def test_more_time_amid_the_warning_is_told_anew_before_it_ends(house: Facility) -> None:
+    made = idle(house, last_used_at=ago(minutes=5), expires_at=ago(hours=-40), ends_set_at=ago(days=12))
+    expire()
+    asked = life.ask_for_time(made, house.alice, "Beamtime moved")
+    life.accept(asked, house.admin, ago(days=-8))
+    later(made, days=5)
+    Instance.objects.filter(pk=made.pk).update(last_used_at=timezone.now())
+    expire()
+    assert told(house) == ["life_ending", "time_given"]
+    later(made, days=1.1)
+    Instance.objects.filter(pk=made.pk).update(last_used_at=timezone.now())
+    expire()
+    assert (state(made), told(house)[-1]) == (State.ACTIVE, "life_ending")
+
+
 def test_a_limit_of_a_size_holds_at_once(house: Facility) -> None:
     made = idle(house, last_used_at=ago(hours=3))
     expire()

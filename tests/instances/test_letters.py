@@ -150,6 +150,18 @@ def test_a_facility_writes_its_own_words(house: Facility, tmp_path: Path, settin
     assert composed.body.startswith("Our own words about")
 
 
+def test_a_facilitys_broken_words_cost_a_delay_and_are_shown_to_staff(
+    house: Facility, tmp_path: Path, settings: Any
+) -> None:
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mail" / "time_given.txt").write_text("{% nonsense %}")
+    settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [tmp_path, *settings.TEMPLATES[0]["DIRS"]]}]
+    deliver(told(house, Kind.TIME_GIVEN).pk)
+    letter = Letter.objects.get()
+    assert (letter.sent_at, letter.attempts) == (None, 1)
+    assert "nonsense" in letter.problem
+
+
 def test_a_person_chooses_in_the_profile(house: Facility) -> None:
     client = Client()
     client.force_login(house.alice)

@@ -51,6 +51,7 @@ async def test_what_has_left_is_given_back() -> None:
     one.left(8 * MIB)
     assert third.came(8 * MIB)
     third.end()
+    assert third.came(50 * MIB), "nobody would give it back"
     assert (person.left, process.left) == (10 * MIB, 100 * MIB)
 
 
