@@ -15,7 +15,7 @@ from channels.db import database_sync_to_async
 from desktops.access import Denied
 from desktops.origin import allowed_origins
 from desktops.relay import Code
-from desktops.webapps import links, pages, tickets, upstream, visits
+from desktops.webapps import links, pages, reading, tickets, upstream, visits
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.headers import Malformed, values
 from desktops.webapps.origins import is_apps_host
@@ -33,6 +33,7 @@ MOST_FORM = 8192
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 ONLY_WATCH = "You may only watch here: nothing can be changed or run."
+SIGNED_OUT = "Your sign-in here has ended. Sign in, open this again from the machine's page, and go on here."
 NO_MORE = "Too much is open here at once. Close something and try again."
 
 
@@ -182,11 +183,15 @@ async def _exchange(entered: Entered, receive: Receive, send: Send) -> None:
 
 
 async def _lead_in(asked: Asked, send: Send) -> None:
-    """To the site, which knows who this is and sends them back."""
+    """To the site, which knows who this is and sends them back.
+
+    Of a kernel that is not to be had for now (503) JupyterLab asks again after a while; one that it may not ask for
+    (401) it takes for dead, and with it all that it holds.
+    """
     if asked.is_navigation:
         await pages.lead(send, pages.way_in(asked.address, asked.path.decode("ascii")))
     else:
-        await pages.say(send, 401, "Your sign-in here has ended. Open this again from the machine's page.")
+        await pages.say(send, 503 if reading.is_kernel(asked.path) else 401, SIGNED_OUT)
 
 
 async def _why_not(asked: Asked, key: str, denied: Denied | None, send: Send) -> None:

@@ -18,7 +18,8 @@ _UNDER = tuple(
     b"/lab/tree/ /lab/workspaces/ /lab/doc/ /lab/extensions/ /lab/api/ /doc/tree/ /static/ /files/ /kernelspecs/ "
     b"/api/contents/ /api/config/ /h5grove/".split()
 )
-_SESSION_OR_KERNEL = re.compile(rb"/api/(sessions|kernels)/[0-9a-f-]{36}")
+_KERNEL = re.compile(rb"/api/kernels/[0-9a-f-]{36}")
+_SESSION = re.compile(rb"/api/sessions/[0-9a-f-]{36}")
 _CHANNELS = re.compile(rb"/api/kernels/[0-9a-f-]{36}/channels")
 _EVENTS = b"/api/events/subscribe"
 
@@ -27,7 +28,12 @@ def may_read(method: str, path: bytes) -> bool:
     """Whether this request only shows something."""
     if method not in SAFE or b".." in unquote_to_bytes(path):
         return False
-    return path in _EXACT or path.startswith(_UNDER) or bool(_SESSION_OR_KERNEL.fullmatch(path))
+    return path in _EXACT or path.startswith(_UNDER) or bool(_SESSION.fullmatch(path)) or is_kernel(path)
+
+
+def is_kernel(path: bytes) -> bool:
+    """Whether this asks how a kernel is."""
+    return bool(_KERNEL.fullmatch(path))
 
 
 def is_kernel_channel(path: bytes) -> bool:

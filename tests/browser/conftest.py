@@ -21,9 +21,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 
 from desktops.routing import application as sockets
 from desktops.webapps.application import OwnOrigins
+from desktops.webapps.origins import Address
 from experiments.models import User
 from tests.browser.screens import Screen
 from tests.chromium import SHELL, launch
+from tests.desktops.webapps.conftest import put_behind
+from tests.desktops.webapps.jupyter import Jupyter, jupyterlab
 from tests.people import Facility, facility
 from tests.servers import wait_until
 
@@ -113,6 +116,19 @@ def people(site: Site, transactional_db: None) -> Iterator[Facility]:
     for screen in site.screens:
         site.call(screen.close())
     site.screens.clear()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
+        yield running
+
+
+@pytest.fixture
+def address(people: Facility, lab: Jupyter) -> Address:
+    """Where Alice's machine has its JupyterLab, which is a real one."""
+    aside(put_behind, people.machine, lab.port)
+    return Address(people.machine.uuid)
 
 
 Visit = Callable[..., Page]

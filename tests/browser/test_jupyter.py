@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,8 +12,7 @@ from instances.models import Instance
 from instances.states import State
 from tests.browser.conftest import Site, Visit, aside
 from tests.browser.screens import Screen
-from tests.desktops.webapps.conftest import put_behind
-from tests.desktops.webapps.jupyter import TOKEN, Jupyter, jupyterlab
+from tests.desktops.webapps.jupyter import TOKEN, Jupyter, notebook
 from tests.people import Facility
 from tests.servers import wait_until
 
@@ -28,21 +24,9 @@ LONG = 90_000
 HOSTILE = "from IPython.display import HTML; HTML('<script>window.ran = document.cookie</script><b>all yours</b>')"
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    with jupyterlab(tmp_path_factory.mktemp("jupyter")) as running:
-        empty: dict[str, Any] = {"metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
-        cell = {"cell_type": "code", "source": HOSTILE} | empty
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-        (running.root / "hostile.ipynb").write_text(json.dumps(notebook))
-        yield running
-
-
-@pytest.fixture
-def address(people: Facility, lab: Jupyter) -> Address:
-    aside(put_behind, people.machine, lab.port)
-    return Address(people.machine.uuid)
+@pytest.fixture(scope="module", autouse=True)
+def hostile(lab: Jupyter) -> None:
+    notebook(lab.root, "hostile.ipynb", HOSTILE)
 
 
 def opened(page: Page) -> Page:

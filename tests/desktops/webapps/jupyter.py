@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.servers import wait_until
 
@@ -84,3 +85,12 @@ def jupyterlab(home: Path) -> Iterator[Jupyter]:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def notebook(folder: Path, name: str, *sources: str) -> None:
+    """One of Python, with these cells, none of which has run."""
+    empty: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [empty | {"source": source, "id": f"cell-{at}"} for at, source in enumerate(sources)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    whole = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (folder / name).write_text(json.dumps(whole))

@@ -242,6 +242,7 @@ async def test_without_the_cookie_people_are_led_to_the_site_and_scripts_are_tol
             place = f"{SITE}/machines/{at.uuid}/apps/jupyter/?next=/lab/tree/a%2520b"
             assert answer.headers["Location"] == place
         assert await status(browser, "/api/contents") == 401
+        assert await status(browser, f"/api/kernels/{uuid4()}") == 503  # of 401 JupyterLab concludes that it is dead
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await browser.socket("/api/events/subscribe")
     assert not mirror.asked
