@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from instances import evidence, jobs
-from instances.drivers.base import Activity, Driver, HostUnreachable
+from instances.drivers.base import Activity, Driver, DriverError, HostUnreachable
 from instances.expiry import Rulebook
 from instances.limits import Why
 from instances.models import Instance
@@ -81,6 +82,38 @@ def test_a_host_that_went_away_changes_nothing(house: Facility, monkeypatch: pyt
     hear(house, monkeypatch, None)
     one.refresh_from_db()
     assert one.job == "fit"
+
+
+def test_guests_are_asked_at_the_same_moment(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Host):
+        """Answers once two ask."""
+
+        both = Barrier(2)
+
+        def activity(self, uuid: UUID) -> Activity:
+            self.both.wait(10)
+            return super().activity(uuid)
+
+    Instance.objects.update(state=State.STOPPED)
+    one, other = running(house), running(house)
+    monkeypatch.setattr(jobs, "open_host", lambda _spec: Slow({one.uuid: FIT, other.uuid: FIT}))
+    jobs.hear_jobs_of(house.host.pk)
+    assert list(Instance.objects.filter(job=FIT.job)) == [other, one]
+
+
+def test_a_machine_that_cannot_be_asked_holds_up_no_other(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Host):
+        """One of its machines is not ours."""
+
+        def activity(self, uuid: UUID) -> Activity:
+            if uuid == foreign.uuid:
+                raise DriverError("not ours", permanent=True)
+            return super().activity(uuid)
+
+    foreign, one = running(house, job="before"), running(house)
+    monkeypatch.setattr(jobs, "open_host", lambda _spec: Odd({one.uuid: FIT}))
+    jobs.hear_jobs_of(house.host.pk)
+    assert [Instance.objects.get(pk=made.pk).job for made in (foreign, one)] == ["before", FIT.job]
 
 
 def test_machines_at_rest_are_not_asked(house: Facility, monkeypatch: pytest.MonkeyPatch) -> None:
