@@ -136,6 +136,8 @@ class HostAdmin(ModelAdmin):
         super().save_model(request, obj, form, change)
         if not change or HOW_TO_REACH & set(form.changed_data):
             ask(obj)
+        if obj.enabled and obj.closed_at:
+            draining.bring_back(obj, cast(User, request.user))
         if missed := labels_missed():
             messages.warning(request, _("No host has these labels, which images or sizes require: %(labels)s")
                              % {"labels": ", ".join(missed)})  # fmt: skip

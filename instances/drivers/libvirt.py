@@ -541,26 +541,9 @@ class LibvirtDriver:
     def _receive_disk(
         self, spec: InstanceSpec, size: int, disk: Iterable[bytes], progress: Callable[[int], None]
     ) -> libvirt.virStorageVol:
-        """The bytes that make it a qcow2 file are sent last, once all others were read back and found as they were."""
         base = self._pool().storageVolLookupByName(storage.base_name(spec.base)).path()
         volume = self._pool().createXML(storage.raw_volume_xml(storage.disk_name(spec.uuid), size, "0600"), 0)
-        begin, sent = len(storage.MAGIC), hashlib.sha256()
-
-        def pieces() -> Iterator[bytes]:
-            done = begin
-            for piece in storage.body(disk, base):
-                sent.update(piece)
-                yield piece
-                done += len(piece)
-                progress(done)
-
-        streams.upload(self._host(), volume, begin, size - begin, pieces())
-        found = hashlib.sha256()
-        for piece in streams.download(self._host(), volume, begin):
-            found.update(piece)
-        if found.digest() != sent.digest():
-            raise DriverError(_("The copy of the machine's disk is not what was sent. It is tried again."))
-        streams.upload(self._host(), volume, 0, begin, [storage.MAGIC])
+        streams.store(self._host(), volume, size, storage.body(disk, base), progress)
         return volume
 
     def _clean_up(self, uuid: UUID) -> None:

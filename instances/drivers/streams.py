@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from instances.drivers.base import DriverError
+from instances.drivers.base import gettext_noop as _
+from instances.drivers.storage import MAGIC
 
 PIECE = 1 << 18
 
@@ -37,3 +42,26 @@ def upload(host: Any, volume: Any, offset: int, length: int, pieces: Iterable[by
             left = piece
             while left:
                 left = left[stream.send(left) :]
+
+
+def store(host: Any, volume: Any, size: int, body: Iterable[bytes], progress: Callable[[int], None]) -> None:
+    """Fill a volume with a qcow2 file of `size` bytes, of which `body` is all but the magic. `progress(done_bytes)`.
+
+    The magic is sent last, once all else was read back and found as it was sent; else raises DriverError.
+    """
+    begin, sent, found = len(MAGIC), hashlib.sha256(), hashlib.sha256()
+
+    def pieces() -> Iterator[bytes]:
+        done = begin
+        for piece in body:
+            sent.update(piece)
+            yield piece
+            done += len(piece)
+            progress(done)
+
+    upload(host, volume, begin, size - begin, pieces())
+    for piece in download(host, volume, begin):
+        found.update(piece)
+    if found.digest() != sent.digest():
+        raise DriverError(_("The copy of the machine's disk is not what was sent. It is tried again."))
+    upload(host, volume, 0, begin, [MAGIC])

@@ -13,6 +13,7 @@ from instances.actions import NotAllowed, Refused
 from instances.models import Host, Instance, Letter, Notice
 from instances.notices import Told
 from instances.states import State
+from tests.instances.test_admin import host_form
 from tests.people import Facility, client_of, facility, machine
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +116,12 @@ def test_only_staff_come_in_and_support_looks_only(house: Facility) -> None:
     assert sam.post(page(house), {"act": "close", "reason": WHY}).status_code == 403
     with pytest.raises(NotAllowed):
         draining.close(house.host, house.alice, WHY)
+
+
+def test_a_closed_host_that_is_ticked_to_take_machines_is_open_again(house: Facility) -> None:
+    press(house, "close")
+    client_of(house.admin).post(f"/admin/instances/host/{house.host.pk}/change/", host_form(name="host-1"))
+    assert (Host.objects.get().enabled, Host.objects.get().closed_at) == (True, None)
 
 
 def test_the_list_of_hosts_brings_a_closed_one_back_too(house: Facility) -> None:
