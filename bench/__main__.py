@@ -6,7 +6,15 @@ import sys
 from deploy import image
 from tests.flows.installation import IMAGES
 
-MEASUREMENTS = ["bench.relay", "bench.webapps", "bench.watchers", "bench.home", "bench.cold_start", "bench.soak"]
+MEASUREMENTS = [
+    "bench.relay",
+    "bench.webapps",
+    "bench.watchers",
+    "bench.home",
+    "bench.scale",
+    "bench.cold_start",
+    "bench.soak",
+]
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from instances import limits, moving, outages, screen, sweeps, tasks
 from instances.drivers.base import DomainStatus, Power
 from instances.judgement import RUNNING, Cause, Move, on_absence, on_power, on_return
 from instances.models import Host, IllegalTransition, Instance, LifePolicy, Protocol, Stray, Superseded
-from instances.states import LIVE, ON_HOST, State
+from instances.states import LIVE, ON_HOST, WORKING, State
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ JUST_DELETED = timedelta(hours=1)
 
 LOOKED_AT = [
     *("uuid", "state", "state_since", "built_at", "lease_until", "power", "missing_since", "observed_at"),
-    *("console_host", "console_port", "address", "problem", "cpu_readings"),
+    *("console_host", "console_port", "address", "problem", "cpu_readings", "attempt", "name", "owner"),
 ]
-"""The columns that a look compares; the others, secrets among them, are not read for it."""
+"""The columns that a look compares or a move tells; the others, secrets among them, are not read for it."""
 
 PAUSED = _("It is paused on its host, so its programs stand still. Restart it, or tell your local contact.")
 
@@ -50,21 +50,23 @@ UNDRAWN_PATIENCE = timedelta(seconds=20)
 PROBE_SECONDS = 4.0
 
 
-def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> None:
-    """Make the rows of one host agree with a full look at it that began at `now`."""
+def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> bool:
+    """Make the rows of one host agree with a full look that began at `now`; whether anything is on its way there."""
     outages.answers(host, now)
     seen = {status.uuid: status for status in statuses}
     busy_percent = cache(lambda: LifePolicy.current().busy_percent)
-    unchanged = []
+    unchanged, on_its_way = [], False
     for instance in Instance.objects.filter(host=host, state__in=ON_HOST).only(*LOOKED_AT):
         status = seen.pop(instance.uuid, None)
         if status is None:
             _absent(instance, now)
         elif not _present(instance, status, now, busy_percent) and _stale(instance, now):
             unchanged.append(instance.pk)
+        on_its_way |= instance.state in WORKING
     if unchanged:
         Instance.objects.filter(pk__in=unchanged).update(observed_at=now)
     _unexpected(host, seen, now)
+    return on_its_way
 
 
 def _stale(instance: Instance, now: datetime) -> bool:
@@ -74,15 +76,15 @@ def _stale(instance: Instance, now: datetime) -> bool:
 def _present(instance: Instance, status: DomainStatus, now: datetime, busy_percent: Callable[[], int]) -> bool:
     """Write what was seen of one machine, where that is news; whether it was."""
     news = _news(instance, status) | _work(instance, status, now, busy_percent)
-    if news:
-        Instance.objects.filter(pk=instance.pk, state=instance.state).update(**news, observed_at=now)
-        if "problem" in news:
-            instance.tell("problem")
     if instance.state == State.REBOOTING and status.power not in RUNNING:
         tasks.ring(instance.pk)
     move = _move(instance, status, now)
     if move and instance.state_since < now:  # else the look is older than the state and says nothing about it
-        _make(instance, move)
+        _make(instance, move, **news, observed_at=now)
+    elif news:
+        Instance.objects.filter(pk=instance.pk, state=instance.state).update(**news, observed_at=now)
+        if "problem" in news:
+            instance.tell("problem")
     return bool(news)
 
 
@@ -140,13 +142,12 @@ def _absent(instance: Instance, now: datetime) -> None:
         _make(instance, move)
 
 
-def _make(seen: Instance, move: Move) -> None:
-    instance = Instance.objects.get(pk=seen.pk)
-    facts: dict[str, Any] = {}
+def _make(instance: Instance, move: Move, **facts: Any) -> None:
+    facts.pop("problem", None)  # the move has a word of its own
     if move.to == State.STARTING:
-        facts = {"attempt": instance.attempt + 1, "booted_at": timezone.now()}
+        facts |= {"attempt": instance.attempt + 1, "booted_at": timezone.now()}
     try:
-        instance.transition(move.to, reason=SENTENCES[move.cause], only_if=Q(state=seen.state), **facts)
+        instance.transition(move.to, reason=SENTENCES[move.cause], **facts)
     except (Superseded, IllegalTransition):
         log.info("%s moved on before the observation was written", instance.uuid)
 

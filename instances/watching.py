@@ -18,9 +18,8 @@ from django.utils.translation import gettext_noop
 from instances import alive, observer, outages
 from instances.drivers import open_host
 from instances.drivers.base import Driver, DriverError, HostUnreachable
-from instances.models import Host, Instance
+from instances.models import Host
 from instances.specs import host_spec
-from instances.states import WORKING
 from instances.tasks import for_staff, write_capacity
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ SLOW = 5.0
 SILENT = 15.0
 """Seconds after which a look that has not ended counts as silence, whatever the call to the host still waits for."""
 
-APART = 0.25
+APART = 0.5
 """Seconds between the beginnings of two looks at least: a burst of events is one look."""
 
 CAPACITY_EVERY = 30.0
@@ -62,6 +61,7 @@ class HostWatch:
         self.misses = 0
         self.slow_looks = 0
         self.well = False
+        self.busy = True
         self.unmeasured = Event()
         self.looking_since: float | None = None
         self.threads = [Thread(target=work, daemon=True) for work in (self._listen, self._look, self._measure_on)]
@@ -122,7 +122,7 @@ class HostWatch:
                 self.well = True
                 self.unmeasured.set()
             self.stopped.wait(max(0.0, begun + APART - monotonic()))
-            self.wake.wait(self._pause())
+            self.wake.wait(LOOK_WHILE_WORKING if self.busy else LOOK_AT_REST)
 
     def too_slow(self, seconds: float) -> bool:
         """Whether this look and the one before took too long; then the host says so and takes no new machines."""
@@ -172,17 +172,7 @@ class HostWatch:
             Host.objects.filter(pk=self.host_id).update(problem=for_staff(error))
 
     def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
-        observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
-
-    def _pause(self) -> float:
-        busy = False
-        try:
-            busy = Instance.objects.filter(host=self.host_id, state__in=WORKING).exists()
-        except DatabaseError as error:
-            log.warning("database: %r", error)
-        finally:
-            connection.close()
-        return LOOK_WHILE_WORKING if busy else LOOK_AT_REST
+        self.busy = observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
 
     def _missed(self, problem: str) -> None:
         self.misses += 1

@@ -54,6 +54,7 @@ _OPEN_S = 15.0
 _KEEPALIVE_S, _KEEPALIVE_MISSES = 5, 4
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.25, 10.0
 _CHECK_ALIVE_S = 2.0
+_READ_ANEW_S = 60.0
 _AGENT_S, _AGENT_LOOK_S = 2, 0.2
 _STATS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
 
@@ -205,6 +206,8 @@ class LibvirtDriver:
         self.spec = spec
         self._lock = threading.Lock()
         self._connection: libvirt.virConnect | None = None
+        self._read: dict[tuple[bytes, int], domains.DomainFacts | None] = {}
+        self._read_since = 0.0
         self._host()
 
     def _host(self) -> libvirt.virConnect:
@@ -631,6 +634,8 @@ class LibvirtDriver:
     # Looking
 
     def observe(self) -> list[DomainStatus]:
+        if time.monotonic() - self._read_since > _READ_ANEW_S:
+            self._read, self._read_since = {}, time.monotonic()
         with _explained(_("The host could not be looked at.")):
             host = self._host()
             hibernated = {found.UUID() for found in host.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)}
@@ -644,11 +649,10 @@ class LibvirtDriver:
     def _status(
         self, domain: libvirt.virDomain, stats: dict[str, Any], hibernated: set[bytes], leases: dict[str, list[str]]
     ) -> DomainStatus | None:
-        xml = _unless(libvirt.VIR_ERR_NO_DOMAIN, domain.XMLDesc, 0)
-        facts = domains.read_domain(xml) if xml else None
+        power = _power(stats)
+        facts = self._facts(domain, power)
         if facts is None or facts.owned.deployment != self.spec.deployment:
             return None
-        power = _power(stats)
         up = power in {Power.RUNNING, Power.PAUSED}
         return DomainStatus(
             uuid=facts.owned.uuid,
@@ -664,6 +668,20 @@ class LibvirtDriver:
         """The loopback of another computer is not ours."""
         far = bool(urlsplit(self.spec.uri).hostname)
         return console is not None and not (far and ip_address(console.host).is_loopback)
+
+    def _facts(self, domain: libvirt.virDomain, power: Power) -> domains.DomainFacts | None:
+        """What its definition says: of one run of a domain, or one time at rest, read once in a while.
+
+        While it comes up it is paused, and its ports may not be known yet.
+        """
+        run = (domain.UUID(), domain.ID())
+        if run in self._read:
+            return self._read[run]
+        xml = _unless(libvirt.VIR_ERR_NO_DOMAIN, domain.XMLDesc, 0)
+        facts = domains.read_domain(xml) if xml else None
+        if power is not Power.PAUSED:
+            self._read[run] = facts
+        return facts
 
     def _leases(self) -> dict[str, list[str]]:
         """Addresses by MAC, the newest lease first."""
