@@ -196,7 +196,8 @@ def _operate(host: Host, seconds: float) -> list[Change]:
     chance = random.Random(host.pk)
     machines: list[tuple[int, UUID]] = list(host.instances.values_list("pk", "uuid"))
     connection.close()
-    until, changes, runs = time.monotonic() + seconds, [], dict.fromkeys(machines, True)
+    until, runs = time.monotonic() + seconds, dict.fromkeys(machines, True)
+    changes: list[Change] = []
     with closing(open_host(host_spec(host))) as driver:
         while time.monotonic() < until:
             one = machines[len(changes) % len(machines)]

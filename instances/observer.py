@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -36,12 +36,6 @@ NOTE_EVERY = timedelta(seconds=30)
 JUST_DELETED = timedelta(hours=1)
 """A domain whose machine was deleted longer ago is left to staff."""
 
-LOOKED_AT = [
-    *("uuid", "state", "state_since", "built_at", "lease_until", "power", "missing_since", "observed_at"),
-    *("console_host", "console_port", "address", "problem", "cpu_readings", "attempt", "name", "owner"),
-]
-"""The columns that a look compares or a move tells; the others, secrets among them, are not read for it."""
-
 PAUSED = _("It is paused on its host, so its programs stand still. Restart it, or tell your local contact.")
 
 UNDRAWN_PATIENCE = timedelta(seconds=20)
@@ -50,58 +44,102 @@ UNDRAWN_PATIENCE = timedelta(seconds=20)
 PROBE_SECONDS = 4.0
 
 
+class Row(NamedTuple):
+    """What a look compares of a machine: plain values, since a look at fifty machines compares as many every second."""
+
+    pk: int
+    uuid: UUID
+    state: str
+    state_since: datetime
+    built_at: datetime | None
+    lease_until: datetime | None
+    power: str
+    missing_since: datetime | None
+    observed_at: datetime | None
+    console_host: str
+    console_port: int | None
+    address: str | None
+    problem: str
+    cpu_readings: list[limits.Reading]
+    attempt: int
+    owner_id: int
+
+    def instance(self) -> Instance:
+        """The machine as far as a move tells of it; the rest is read when somebody asks for it."""
+        # In the order of the model's columns, as a query would bring them.
+        known: dict[str, Any] = {"id": self.pk, "uuid": self.uuid, "owner_id": self.owner_id, "state": self.state}
+        known["attempt"] = self.attempt
+        return Instance.from_db("default", list(known), list(known.values()))
+
+    @classmethod
+    def of(cls, host_id: int, **which: Any) -> list[Row]:
+        """Those of all machines that leave something on the host, or of `which` of them."""
+        rows = Instance.objects.filter(host=host_id, state__in=ON_HOST, **which).values_list(*cls._fields)
+        return [cls(*row) for row in rows]
+
+
 def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> bool:
     """Make the rows of one host agree with a full look that began at `now`; whether anything is on its way there."""
     outages.answers(host, now)
     seen = {status.uuid: status for status in statuses}
-    busy_percent = cache(lambda: LifePolicy.current().busy_percent)
-    unchanged, on_its_way = [], False
-    for instance in Instance.objects.filter(host=host, state__in=ON_HOST).only(*LOOKED_AT):
-        status = seen.pop(instance.uuid, None)
-        if status is None:
-            _absent(instance, now)
-        elif not _present(instance, status, now, busy_percent) and _stale(instance, now):
-            unchanged.append(instance.pk)
-        on_its_way |= instance.state in WORKING
-    if unchanged:
-        Instance.objects.filter(pk__in=unchanged).update(observed_at=now)
+    on_its_way = _agree(Row.of(host.pk), seen, now)
     _unexpected(host, seen, now)
     return on_its_way
 
 
-def _stale(instance: Instance, now: datetime) -> bool:
-    return instance.observed_at is None or now - instance.observed_at > NOTE_EVERY
+def settle_some(host_id: int, statuses: Iterable[DomainStatus], now: datetime, uuids: set[UUID]) -> bool:
+    """As `settle`, for the machines alone of which an event told: the others are compared at the next full look."""
+    seen = {status.uuid: status for status in statuses if status.uuid in uuids}
+    return _agree(Row.of(host_id, uuid__in=uuids), seen, now)
 
 
-def _present(instance: Instance, status: DomainStatus, now: datetime, busy_percent: Callable[[], int]) -> bool:
-    """Write what was seen of one machine, where that is news; whether it was."""
-    news = _news(instance, status) | _work(instance, status, now, busy_percent)
-    if instance.state == State.REBOOTING and status.power not in RUNNING:
-        tasks.ring(instance.pk)
-    move = _move(instance, status, now)
-    if move and instance.state_since < now:  # else the look is older than the state and says nothing about it
-        _make(instance, move, **news, observed_at=now)
-    elif news:
-        Instance.objects.filter(pk=instance.pk, state=instance.state).update(**news, observed_at=now)
-        if "problem" in news:
-            instance.tell("problem")
-    return bool(news)
+def _agree(rows: list[Row], seen: dict[UUID, DomainStatus], now: datetime) -> bool:
+    """Takes out of `seen` what belongs to one of the rows."""
+    busy_percent = cache(lambda: LifePolicy.current().busy_percent)
+    unchanged, on_its_way = [], False
+    for row in rows:
+        status = seen.pop(row.uuid, None)
+        if status is None:
+            _absent(row, now)
+            continue
+        news, move = _news(row, status) | _work(row, status, now, busy_percent), _move(row, status, now)
+        if news or move:
+            _put_down(row, news, move, now)
+        elif row.observed_at is None or now - row.observed_at > NOTE_EVERY:
+            unchanged.append(row.pk)
+        on_its_way |= move is not None or row.state in WORKING
+    if unchanged:
+        Instance.objects.filter(pk__in=unchanged).update(observed_at=now)
+    return on_its_way
 
 
-def _move(instance: Instance, status: DomainStatus, now: datetime) -> Move | None:
-    state = State(instance.state)
-    found = on_return(state, status.power) if instance.missing_since is not None else None
-    return found or on_power(state, status.power, asleep=status.hibernated, ran_before=_ran_before(instance, now))
+def _put_down(row: Row, news: dict[str, Any], move: Move | None, now: datetime) -> None:
+    if move:
+        _make(row, move, **news, observed_at=now)
+        return
+    Instance.objects.filter(pk=row.pk, state=row.state).update(**news, observed_at=now)
+    if "problem" in news:
+        Instance.objects.get(pk=row.pk).tell("problem")
 
 
-def _ran_before(instance: Instance, now: datetime) -> bool:
+def _move(row: Row, status: DomainStatus, now: datetime) -> Move | None:
+    state = State(row.state)
+    if state == State.REBOOTING and status.power not in RUNNING:
+        tasks.ring(row.pk)
+    if row.state_since >= now:
+        return None  # the look is older than the state and says nothing about it
+    found = on_return(state, status.power) if row.missing_since is not None else None
+    return found or on_power(state, status.power, asleep=status.hibernated, ran_before=_ran_before(row, now))
+
+
+def _ran_before(row: Row, now: datetime) -> bool:
     """Whether an earlier look in this same state saw it running, and no worker is at it."""
-    seen = instance.observed_at is not None and instance.observed_at > instance.state_since
-    free = instance.lease_until is None or instance.lease_until < now
-    return seen and free and instance.power in RUNNING
+    seen = row.observed_at is not None and row.observed_at > row.state_since
+    free = row.lease_until is None or row.lease_until < now
+    return seen and free and row.power in RUNNING
 
 
-def _news(instance: Instance, status: DomainStatus) -> dict[str, Any]:
+def _news(row: Row, status: DomainStatus) -> dict[str, Any]:
     """The columns that are to say something else than they do."""
     console = status.console
     facts = {
@@ -112,44 +150,45 @@ def _news(instance: Instance, status: DomainStatus) -> dict[str, Any]:
     }
     if status.addresses:
         facts["address"] = status.addresses[0]
-    if instance.state == State.ACTIVE:
+    if row.state == State.ACTIVE:
         facts["problem"] = PAUSED if status.power == Power.PAUSED else ""
-    return {name: value for name, value in facts.items() if getattr(instance, name) != value}
+    return {name: value for name, value in facts.items() if getattr(row, name) != value}
 
 
-def _work(instance: Instance, status: DomainStatus, now: datetime, busy_percent: Callable[[], int]) -> dict[str, Any]:
+def _work(row: Row, status: DomainStatus, now: datetime, busy_percent: Callable[[], int]) -> dict[str, Any]:
     """What the host's CPU counter says of the machine's work, once a minute.
 
     After a time in which nobody looked, the doubt is the owner's benefit: it may have worked all along.
     """
-    readings = instance.cpu_readings
+    readings = row.cpu_readings
     if status.power != Power.RUNNING or not limits.reading_due(readings, now.timestamp()):
         return {}
     fresh = limits.with_reading(readings, now.timestamp(), status.cpu_seconds)
-    blind = instance.observed_at is not None and now - instance.observed_at > limits.BLIND
+    blind = row.observed_at is not None and now - row.observed_at > limits.BLIND
     works = limits.load(fresh) >= busy_percent()
     return {"cpu_readings": fresh} | ({"worked_at": now} if works or blind else {})
 
 
-def _absent(instance: Instance, now: datetime) -> None:
-    if instance.built_at is None or instance.state == State.DELETING:
+def _absent(row: Row, now: datetime) -> None:
+    if row.built_at is None or row.state == State.DELETING:
         return
-    if instance.missing_since is None:
-        Instance.objects.filter(pk=instance.pk).update(missing_since=now, power="")
+    if row.missing_since is None:
+        Instance.objects.filter(pk=row.pk).update(missing_since=now, power="")
         return
-    move = on_absence(State(instance.state), seen_missing_before=now - instance.missing_since >= SECOND_LOOK)
+    move = on_absence(State(row.state), seen_missing_before=now - row.missing_since >= SECOND_LOOK)
     if move:
-        _make(instance, move)
+        _make(row, move)
 
 
-def _make(instance: Instance, move: Move, **facts: Any) -> None:
+def _make(row: Row, move: Move, **facts: Any) -> None:
     facts.pop("problem", None)  # the move has a word of its own
+    instance = row.instance()
     if move.to == State.STARTING:
         facts |= {"attempt": instance.attempt + 1, "booted_at": timezone.now()}
     try:
         instance.transition(move.to, reason=SENTENCES[move.cause], **facts)
     except (Superseded, IllegalTransition):
-        log.info("%s moved on before the observation was written", instance.uuid)
+        log.info("%s moved on before the observation was written", row.uuid)
 
 
 SENTENCES = {

@@ -6,6 +6,7 @@ One more asks the machines themselves. Only threads can hang in a call to a host
 from __future__ import annotations
 
 import logging
+from collections import deque
 from contextlib import closing
 from threading import Event, Thread
 from time import monotonic
@@ -25,6 +26,7 @@ from instances.tasks import for_staff, write_capacity
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from instances.drivers.base import DomainEvent, DomainStatus
 
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 
 LOOK_WHILE_WORKING = 1.0
 LOOK_AT_REST = 10.0
-"""Seconds between full looks; events bring the next look forward."""
+"""Seconds between full looks; an event is followed by a look at its machine at once."""
 
 SLOW = 5.0
 """Seconds that a full look may take: a host that needs longer twice gets no new machines until it is quick again."""
@@ -62,6 +64,8 @@ class HostWatch:
         self.slow_looks = 0
         self.well = False
         self.busy = True
+        self.full_at = 0.0
+        self.heard: deque[UUID] = deque()
         self.unmeasured = Event()
         self.looking_since: float | None = None
         self.threads = [Thread(target=work, daemon=True) for work in (self._listen, self._look, self._measure_on)]
@@ -92,6 +96,10 @@ class HostWatch:
     def _heard(self, event: DomainEvent | None) -> None:
         if event is not None and event.what == "rebooted":
             _guarded(observer.rebooted, event.uuid, event.at)
+        if event is None:
+            self.full_at = 0.0
+        else:
+            self.heard.append(event.uuid)
         self.wake.set()
 
     def _look(self) -> None:
@@ -112,17 +120,22 @@ class HostWatch:
     def _look_on(self, driver: Driver) -> None:
         while not self.stopped.is_set():
             self.wake.clear()
+            heard = {self.heard.popleft() for _number in range(len(self.heard))}
             now, begun = timezone.now(), monotonic()
             self.looking_since = begun
             statuses = driver.observe()
             self.looking_since = None
             self.misses = 0
-            _guarded(self._settle, statuses, now)
+            if begun >= self.full_at:
+                _guarded(self._settle, statuses, now)
+                self.full_at = begun + (LOOK_WHILE_WORKING if self.busy else LOOK_AT_REST)
+            else:
+                _guarded(self._settle_some, statuses, now, heard)
             if not self.too_slow(monotonic() - begun) and not self.well:
                 self.well = True
                 self.unmeasured.set()
             self.stopped.wait(max(0.0, begun + APART - monotonic()))
-            self.wake.wait(LOOK_WHILE_WORKING if self.busy else LOOK_AT_REST)
+            self.wake.wait(max(0.0, self.full_at - monotonic()))
 
     def too_slow(self, seconds: float) -> bool:
         """Whether this look and the one before took too long; then the host says so and takes no new machines."""
@@ -173,6 +186,10 @@ class HostWatch:
 
     def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
         self.busy = observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
+
+    def _settle_some(self, statuses: list[DomainStatus], now: datetime, heard: set[UUID]) -> None:
+        if observer.settle_some(self.host_id, statuses, now, heard):
+            self.full_at = min(self.full_at, monotonic() + LOOK_WHILE_WORKING)
 
     def _missed(self, problem: str) -> None:
         self.misses += 1
