@@ -64,7 +64,7 @@ class Standing:
 class Ticket:
     """One person may open one screen, now. The password is the machine's and goes no further than the relay.
 
-    Of a terminal it is the secret behind the machine's keys (`instances.trust`).
+    Of a terminal and of files it is the secret behind the machine's keys (`instances.trust`).
     """
 
     instance_id: int
@@ -167,7 +167,7 @@ def owner_here(instance: Instance, policy: Policy, now: datetime) -> bool:
 
 def owners_here(instances: Iterable[Instance], policy: Policy, now: datetime) -> set[int]:
     """The machines, by their row numbers, whose owner is there."""
-    there = (Which.SCREEN, Which.APP, Which.TERMINAL)
+    there = (Which.SCREEN, Which.APP, Which.TERMINAL, Which.FILES)
     looks = Connection.objects.filter(instance__in=instances, user=F("instance__owner"), which__in=there)
     return set(looks.present_at(now, policy.grace).values_list("instance", flat=True))
 
@@ -389,11 +389,11 @@ def _tls(instance: Instance) -> Tls | None:
     return Tls(settings.VISA_CONSOLE_CA, name) if name else None
 
 
-def _terminal(instance: Instance) -> tuple[str, int, str] | None:
+def _shell(instance: Instance) -> tuple[str, int, str] | None:
     port = instance.plan.image.port(Protocol.SSH)
     if instance.state not in OPENABLE or not instance.address or port is None or not instance.ssh_secret:
         return None
     return instance.address, port, instance.ssh_secret
 
 
-_PLACES = {Which.SCREEN: _desktop, Which.CONSOLE: _console, Which.TERMINAL: _terminal}
+_PLACES = {Which.SCREEN: _desktop, Which.CONSOLE: _console, Which.TERMINAL: _shell, Which.FILES: _shell}

@@ -1,10 +1,17 @@
 from django.urls import path
 
-from desktops.views import desktop, room, sharing, support, terminal, webapps
+from desktops.views import desktop, files, room, sharing, support, terminal, webapps
 
 urlpatterns = [
     path("<uuid:uuid>/desktop/", desktop.desktop, name="desktop"),
     path("<uuid:uuid>/terminal/", terminal.terminal, name="terminal"),
+    path("<uuid:uuid>/files/", files.page, name="files"),
+    path("<uuid:uuid>/files/list/", files.listing, name="files-list"),
+    path("<uuid:uuid>/files/get/", files.get, name="files-get"),
+    path("<uuid:uuid>/files/zip/", files.pack, name="files-zip"),
+    path("<uuid:uuid>/files/preview/", files.preview, name="files-preview"),
+    path("<uuid:uuid>/files/change/", files.change, name="files-change"),
+    path("<uuid:uuid>/files/upload/", files.upload, name="files-upload"),
     path("<uuid:uuid>/apps/<slug:slug>/", webapps.app, name="machine-app"),
     path("<uuid:uuid>/ask/", support.ask, name="support-ask"),
     path("<uuid:uuid>/ask/cancel/", support.cancel, name="support-cancel"),

@@ -156,3 +156,46 @@ def chat_words() -> dict[str, str]:
         "failed": _("That did not work. Check your network and try again."),
         "signedOut": _("Your sign-in has ended. Sign in again; your programs go on running."),
     }
+
+
+def file_words() -> dict[str, str]:
+    """Of the page of a machine's files."""
+    return {
+        "home": _("Home"),
+        "empty": _("This folder is empty."),
+        "more": _("Only the first %s are shown."),
+        "chosen": _("%s chosen"),
+        "choose": _("Choose %s"),
+        "signedOut": _("Your sign-in has ended. Sign in again; what has arrived of an upload is kept."),
+        "silent": _("The machine's files do not answer yet. Trying again…"),
+        "lost": _("The connection is gone. Trying again…"),
+        "stopped": _("The machine is not running. Start it from its page; its files then open here."),
+        "ownerAway": _("The owner is away. The files open when they are back."),
+        "askFirst": _("These files open with the owner's consent. Ask for it on the desktop's page."),
+        "withdrawn": _("You may no longer see these files. Ask the machine's owner if you still need them."),
+        "closed": _(
+            "This machine was made before its files could be seen here. JupyterLab shows them; new machines do."
+        ),
+        "signIn": _("Sign in"),
+        "failed": _("That did not work. Try again."),
+        "newFolder": _("Name of the new folder"),
+        "newName": _("New name of %s"),
+        "moveTo": _("Move %s to the folder"),
+        "make": _("Make it"),
+        "rename": _("Rename"),
+        "move": _("Move"),
+        "delete": _("Delete"),
+        "keep": _("Keep as it is"),
+        "sureOne": _("Delete %s?"),
+        "sureMany": _("Delete %s files and folders?"),
+        "loss": _("They are deleted at once, folders with everything in them. There is no recycle bin for files."),
+        "uploading": _("%s of %s"),
+        "waits": _("Waiting for the connection…"),
+        "arrived": _("Arrived"),
+        "exists": _("There is one of that name already."),
+        "replace": _("Replace"),
+        "skip": _("Leave it out"),
+        "cancel": _("Cancel"),
+        "allDone": _("Everything has arrived."),
+        "folder": _("folder"),
+    }

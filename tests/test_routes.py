@@ -25,6 +25,17 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
     "": ("GET /", (IN, 200, 200, 200, 200)),
     "machines/<uuid:uuid>/desktop/": ("GET /machines/{m}/desktop/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/terminal/": ("GET /machines/{m}/terminal/", (IN, 404, 200, 200, 200)),
+    # The machine has no address: who may come in is told that it does not run.
+    "machines/<uuid:uuid>/files/": ("GET /machines/{m}/files/", (IN, 404, 200, 200, 200)),
+    "machines/<uuid:uuid>/files/list/": ("GET /machines/{m}/files/list/", (IN, 404, 409, 409, 409)),
+    "machines/<uuid:uuid>/files/get/": ("GET /machines/{m}/files/get/?path=/x", (IN, 404, 409, 409, 409)),
+    "machines/<uuid:uuid>/files/zip/": ("GET /machines/{m}/files/zip/?path=/x", (IN, 404, 409, 409, 409)),
+    "machines/<uuid:uuid>/files/preview/": ("GET /machines/{m}/files/preview/?path=/x", (IN, 404, 409, 409, 409)),
+    "machines/<uuid:uuid>/files/change/": (
+        "POST /machines/{m}/files/change/ act=delete&path=/x",
+        (IN, 404, 409, 409, 409),
+    ),
+    "machines/<uuid:uuid>/files/upload/": ("GET /machines/{m}/files/upload/?path=/x", (IN, 404, 409, 409, 409)),
     "machines/<uuid:uuid>/ask/": ("POST /machines/{m}/ask/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
     "machines/<uuid:uuid>/ask/cancel/": ("POST /machines/{m}/ask/cancel/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/enter/": ("POST /machines/{m}/enter/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
@@ -149,6 +160,7 @@ CHANGES |= {path for path in TABLE if any(word in path for word in ("/ask/", "/e
 CHANGES |= {f"machines/<uuid:uuid>/room/{what}/" for what in ("settings", "control", "dismiss")}
 CHANGES |= {"machines/<uuid:uuid>/chat/send/", "machines/<uuid:uuid>/chat/read/"}
 CHANGES |= {f"machines/<uuid:uuid>/members/{what}/" for what in ("add", "role", "remove", "handover")}
+CHANGES |= {"machines/<uuid:uuid>/files/change/"}
 CHANGES |= {path for path in TABLE if "/invitations/" in path or "/public-link/" in path}
 GIVES = {"machines/<uuid:uuid>/apps/<slug:slug>/"}
 """By GET they show a form; what they give they give by POST, and only to our own forms."""

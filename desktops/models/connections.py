@@ -23,13 +23,14 @@ FRESH = 3 * SEEN_EVERY
 class Which(models.TextChoices):
     """A machine's two screens: the desktop's own, and the hypervisor's, which shows what happens before a desktop.
 
-    Beside them its web applications and its terminal.
+    Beside them its web applications, its terminal and its files.
     """
 
     SCREEN = "screen", _("Desktop")
     CONSOLE = "console", _("Console")
     APP = "app", _("Web application")
     TERMINAL = "terminal", _("Terminal")
+    FILES = "files", _("Files")
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):

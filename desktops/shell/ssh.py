@@ -27,6 +27,10 @@ KEEPALIVE = 15
 """Seconds of silence after which the machine is asked whether it is there; at the third question it is not."""
 
 
+SHELL_PATIENCE = 20.0
+"""Seconds in which a machine's SSH server must have let us in; an emulated one takes some for the arithmetic."""
+
+
 class ShellUnavailable(Exception):
     """Nobody answers there, or not in time, or it is not the machine, or it does not take our certificate."""
 

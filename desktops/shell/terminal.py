@@ -29,7 +29,7 @@ from desktops.relay import (
     say_farewell,
 )
 from desktops.rfb import Role
-from desktops.shell.ssh import WINDOW
+from desktops.shell.ssh import SHELL_PATIENCE, WINDOW
 
 READ_LIMIT = 32 * 1024
 MOST = 1000
@@ -113,7 +113,9 @@ class Terminal:
     async def _talk(self) -> Ending:
         try:
             async with asyncio.timeout(GREETING_PATIENCE):
-                process = await self._begin()
+                size = await self._first_size()
+            async with asyncio.timeout(SHELL_PATIENCE):
+                process = await self._begin(size)
             return await first(
                 asyncio.ensure_future(self._down(process)),
                 asyncio.ensure_future(self._up(process)),
@@ -126,11 +128,13 @@ class Terminal:
         except (asyncssh.Error, OSError):
             return NO_ANSWER
 
-    async def _begin(self) -> asyncssh.SSHClientProcess[bytes]:
+    async def _first_size(self) -> tuple[int, int]:
         said = await self._hear()
         if isinstance(said, bytes):
             raise Nonsense("The terminal's size comes first.")
-        size = size_of(understood(said))
+        return size_of(understood(said))
+
+    async def _begin(self, size: tuple[int, int]) -> asyncssh.SSHClientProcess[bytes]:
         # The command is the certificate's; what is asked for here is not run.
         return await self._connection.create_process(
             term_type="xterm-256color", term_size=size, encoding=None, window=WINDOW

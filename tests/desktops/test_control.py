@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from channels.layers import get_channel_layer
 
-from desktops import control, endpoint, news
+from desktops import control, news, visit
 from instances.models import Instance
 from tests.desktops.conftest import in_database
 from tests.desktops.viewers import until
@@ -70,7 +70,7 @@ async def test_an_owner_who_closes_many_screens_has_left_once(monkeypatch: pytes
     monkeypatch.setattr(news, "tell_room", rung.append)
     bells = []
     for _ in range(10):
-        endpoint._later(0.05, machine.pk)
-        bells.append(endpoint._bells[machine.pk])
+        visit._later(0.05, machine.pk)
+        bells.append(visit._bells[machine.pk])
     await asyncio.wait(bells, timeout=10)
     assert rung == [machine]

@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import InvalidStatus
 
-from desktops import endpoint
+from desktops import visit
 from desktops.models import Connection, Room, Which
 from desktops.relay import Code
 from desktops.updates import BROWSERS, EMPTY_UPDATE
@@ -301,7 +301,7 @@ def within_a_second_of(moment: float) -> bool:
 async def test_an_open_desktop_ends_at_once(
     house: House, revoke: Callable[[House, Client], None], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(hours=1))
     async with looking(house, house.people.bob) as (viewer, client):
         await heard_by_control_line(house)
         await in_database(revoke, house, client)
@@ -312,7 +312,7 @@ async def test_an_open_desktop_ends_at_once(
 
 
 async def test_a_stalled_viewer_is_shut_out_within_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(hours=1))
     async with looking(house, house.people.bob) as (viewer, client):
         await heard_by_control_line(house)
         viewer.socket.transport.pause_reading()
@@ -436,7 +436,7 @@ async def test_watchers_share_one_line_and_each_is_remembered(house: House) -> N
 async def test_a_watchers_desktop_ends_at_once_too(
     house: House, revoke: Callable[[House, Client], None], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(hours=1))
     async with looking(house, house.gwen) as (viewer, client):
         await watches(house, viewer)
         await heard_by_control_line(house)
@@ -448,7 +448,7 @@ async def test_a_watchers_desktop_ends_at_once_too(
 
 
 async def test_a_change_that_nobody_told_is_found_within_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(seconds=0.1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(seconds=0.1))
     async with looking(house, house.people.sam) as (viewer, _):
         await heard_by_control_line(house)
         await in_database(RoleGrant.objects.update, expires_at=timezone.now() - timedelta(seconds=1))
@@ -457,7 +457,7 @@ async def test_a_change_that_nobody_told_is_found_within_seconds(house: House, m
 
 # SEC-07
 async def test_a_machine_built_anew_is_another_machine(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(seconds=0.1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(seconds=0.1))
     async with looking(house, house.people.alice) as (viewer, _):
         await in_database(Instance.objects.update, generation=2)
         assert (await viewer.ended())[0] == 4410
@@ -466,7 +466,7 @@ async def test_a_machine_built_anew_is_another_machine(house: House, monkeypatch
 async def test_a_dead_redis_costs_seconds_and_no_desktop(
     house: House, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(seconds=0.1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(seconds=0.1))
     _, headers = await sign_in(house.people.bob)
     redis.kill()
     try:

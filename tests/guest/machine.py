@@ -26,7 +26,7 @@ mount --bind "$MACHINE/run" /run
 mount --bind "$MACHINE/tmp" /tmp
 """
 PERSONALISE = SETUP + 'exec "$VISA_LIB/personalise"'
-# sshd and the terminal as in the image, where systemd starts them. Without PAM, which audits only a whole system.
+# sshd and the terminal as in the image, where systemd starts them.
 SERVE = (
     'mount -t overlay overlay -o "lowerdir=$MACHINE/usr:/usr" /usr'
     + SETUP
@@ -40,7 +40,8 @@ export LANG
 (cd "/home/$account" && exec setpriv --reuid "$account" --regid "$account" --init-groups \
     env HOME="/home/$account" USER="$account" SHELL=/bin/bash \
     tmux -D -S /run/visa/user/terminal -f /usr/share/visa/tmux.conf) &
-exec /usr/sbin/sshd -D -e -p "$PORT" -o ListenAddress=127.0.0.1 -o UsePAM=no -f /etc/ssh/sshd_config.d/visa.conf
+exec /usr/sbin/sshd -D -e -p "$PORT" -o ListenAddress=127.0.0.1 -o "Subsystem=sftp internal-sftp" \
+    -f /etc/ssh/sshd_config.d/visa.conf
 """
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desktops import endpoint, news
+from desktops import news, visit
 from desktops.models import Connection, Room, Which
 from desktops.rfb import Role
 from desktops.shell.terminal import (
@@ -99,7 +99,7 @@ async def test_it_ends_at_once_with_the_right_to_it(
     wired: House, monkeypatch: pytest.MonkeyPatch, change: str, code: int
 ) -> None:
     """SEC-05"""
-    monkeypatch.setattr(endpoint, "SEEN_EVERY", timedelta(hours=1))
+    monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(hours=1))
     bob = Member.objects.filter(instance=wired.people.machine, user=wired.people.bob)
 
     def act() -> None:
