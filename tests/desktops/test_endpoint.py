@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import InvalidStatus
 
-from desktops import visit
+from desktops import endpoint, visit
 from desktops.models import Connection, Room, Which
 from desktops.relay import Code
 from desktops.updates import BROWSERS, EMPTY_UPDATE
