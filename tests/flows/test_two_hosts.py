@@ -115,12 +115,12 @@ def test_two_hosts_share_the_machines_and_one_of_them_may_be_lost(
     assert sha256_of(other_computer.files / "images" / "two" / base_name(base)) == base.sha256
 
     other_computer.libvirtd.kill()
-    wait_until(lambda: state(far) == State.UNREACHABLE, "a machine out of reach", 30)
+    wait_until(lambda: state(far) == State.UNREACHABLE, "a machine out of reach", 90)
     assert state(one if far is two else two) == State.ACTIVE
     assert str(create(house).host) == "near"
 
     other_computer.libvirtd.start()
-    wait_until(lambda: state(far) == State.ACTIVE, "the machine within reach again", 30)
+    wait_until(lambda: state(far) == State.ACTIVE, "the machine within reach again", 90)
     wait_until(lambda: reachable("other"), "the host well again", 60)
     assert far.transitions.filter(to=State.STARTING).count() == 1
     assert str(create(house).host) == "other"
