@@ -18,7 +18,7 @@ from experiments.models import Experiment
 from instances.admin.hosts import condition
 from instances.admin.machines import needs_a_hand
 from instances.cards import look_of
-from instances.models import Host, Image, Instance, Plan, Stray, Visibility
+from instances.models import Carriage, Host, Image, Instance, Plan, Stray, Visibility
 from instances.sentences import told
 from instances.states import HOLDS_CPU, LIVE, WORKING, State
 
@@ -61,7 +61,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         return context
     machines = Instance.objects.filter(needs_a_hand())
     hosts = list(_hosts())
-    troubles = [*_hosts_in_trouble(hosts), *_machines_in_trouble(machines), *_strays(), *_orphans(hosts), *_gaps(hosts)]
+    troubles = [*_hosts_in_trouble(hosts), *_machines_in_trouble(machines), *_strays(), *_orphans(hosts)]
+    troubles += [*_uncarried(), *_gaps(hosts)]
     more = max(0, machines.count() - SHOWN)
     return context | {
         "troubles": troubles,
@@ -132,6 +133,20 @@ def _orphans(hosts: list[Host]) -> list[Trouble]:
         )
         for host in hosts
         if host.leftovers
+    ]
+
+
+def _uncarried() -> list[Trouble]:
+    failed = Carriage.objects.filter(state=Carriage.State.FAILED).select_related("image", "host").order_by("since")
+    return [
+        Trouble(
+            "bad",
+            _("%(image)s could not be copied to %(host)s") % {"image": carried.image, "host": carried.host},
+            told(carried.problem),
+            timesince(carried.since),
+            reverse("admin:instances_image_change", args=[carried.image_id]),
+        )
+        for carried in failed[:SHOWN]
     ]
 
 
