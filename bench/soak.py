@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from websockets.exceptions import ConnectionClosedError
+
 from tests.servers import redis_server
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ AT_ONCE = 8
 WATCHER_EVERY = 5
 MEMORY_LIMIT = 1.05
 PATIENCE = 60.0
+NO_ANSWER = 4502
 
 Visit = Callable[[int], Awaitable[None]]
 
@@ -81,13 +84,13 @@ async def measure(house: House, visits: int, dead: int) -> list[tuple[str, Left]
 
     async def visit(index: int) -> None:
         headers = owner if index % WATCHER_EVERY else guest
-        async with viewing(house.port, house.path(), additional_headers=headers) as viewer:
-            await viewer.shake_hands()
+        while not await _looked(house, headers):
+            pass
 
     async def knock(index: int) -> None:
         async with viewing(house.port, house.path(), additional_headers=owner) as viewer:
             code, _ = await viewer.ended()
-            assert code == 4502, code
+            assert code == NO_ANSWER, code
 
     # Redis' reader comes with the first visit, and each thread's connection to the database with its first query.
     idle = Left(sys.maxsize, held().tasks + 1, 0)
@@ -99,6 +102,20 @@ async def measure(house: House, visits: int, dead: int) -> list[tuple[str, Left]
     await many(knock, dead)
     rows.append((f"after {dead:,} dead machines", await settled(rows[0][1])))
     return rows
+
+
+async def _looked(house: House, headers: dict[str, str]) -> bool:
+    """Whether the screen was seen: where a busy host answers too late, the visitor comes again, as the page does."""
+    from tests.desktops.viewers import viewing  # noqa: PLC0415
+
+    try:
+        async with viewing(house.port, house.path(), additional_headers=headers) as viewer:
+            await viewer.shake_hands()
+    except ConnectionClosedError as closed:
+        if closed.rcvd is None or closed.rcvd.code != NO_ANSWER:
+            raise
+        return False
+    return True
 
 
 def _unplug(house: House) -> None:
