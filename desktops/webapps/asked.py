@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 
@@ -85,6 +86,8 @@ class Entered:
         frames = tuple(sorted(allowed_origins()))
         confines = Confines(_our_cookies(), (JUPYTERS_SIGN_IN,), frames, tickets.is_framed(asked.headers))
         headers = [(b"host", host), (b"x-forwarded-host", host), (b"x-forwarded-proto", scheme().encode())]
+        user, name = self.admission.person
+        headers += [(b"x-forwarded-user", str(user).encode()), (b"x-forwarded-name", quote(name).encode())]
         headers += upward(asked.headers, confines)
         if app.token:
             # Uncompressed, so that the token can be taken out of every page that holds it.

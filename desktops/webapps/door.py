@@ -57,6 +57,8 @@ class Admission:
     generation: int
     host: str
     app: App
+    person: tuple[UUID, str]
+    """The public id and the name of who this is, as the application hears them."""
 
 
 def apps_for(instance: Instance, relation: Relation) -> list[App]:
@@ -95,4 +97,5 @@ def admit(session_key: str, address: Address, *, inside: bool = False) -> Admiss
         return standing
     if instance.state not in OPENABLE or not instance.address:
         return NOT_RUNNING
-    return Admission(instance.pk, user.pk, standing, instance.generation, instance.address, app)
+    person = (user.uuid, str(user))
+    return Admission(instance.pk, user.pk, standing, instance.generation, instance.address, app, person)

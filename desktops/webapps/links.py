@@ -8,7 +8,7 @@ from uuid import uuid4
 from desktops.access import Denied
 from desktops.relay import Code, Ending, say_farewell
 from desktops.server import EXTENSION
-from desktops.webapps import flight, kernels, reading, upstream
+from desktops.webapps import flight, kernels, reading, upstream, yjs
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.headers import Malformed
 from desktops.webapps.upstream import Receive, Refused, Send, Unanswered
@@ -16,7 +16,7 @@ from desktops.webapps.visits import visit_of
 
 CHANGED = Ending(Code.WITHDRAWN, "What you may do here has changed.")
 TOO_MUCH = Ending(Code.FLOOD, "Too much is on its way at once. Close something and try again.")
-NOT_KERNELS = Ending(Code.PROTOCOL, "This is not a message for a kernel.")
+NOT_UNDERSTOOD = Ending(Code.PROTOCOL, "This is not a message for a kernel or a shared notebook.")
 
 
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +65,9 @@ class Link:
         self._accepted = False
         self._protocol: str | None = None
         self._direct = scope.get("extensions", {}).get(EXTENSION)
-        self._kernel = entered.admission.app.is_jupyter and reading.is_kernel_channel(entered.asked.path)
+        jupyter, path = entered.admission.app.is_jupyter, entered.asked.path
+        self._kernel = jupyter and reading.is_kernel_channel(path)
+        self._room = jupyter and reading.is_room(path)
 
     async def run(self) -> None:
         try:
@@ -82,8 +84,8 @@ class Link:
         try:
             await self._accept()
             await joint.run()
-        except kernels.Unreadable:
-            await say_farewell(self._send, NOT_KERNELS)
+        except (kernels.Unreadable, yjs.Unreadable):
+            await say_farewell(self._send, NOT_UNDERSTOOD)
         except upstream.TooMuch:
             await self._let_go(TOO_MUCH)
         finally:
@@ -111,10 +113,19 @@ class Link:
     def _towards(self) -> upstream.Request:
         """A watcher gets a session of their own: taking another's would close that one's socket at the kernel."""
         request = self._entered.to_machine()
-        return request if self._entered.controls else replace(request, query=f"session_id={uuid4()}".encode())
+        own = self._kernel and not self._entered.controls
+        return replace(request, query=f"session_id={uuid4()}".encode()) if own else request
 
     def _sieve(self, said: bytes | str) -> bytes | str | None:
         if self._entered.controls:
-            self._entered.visit.inputs += not (self._kernel and kernels.reads_only(said, self._protocol))
+            self._entered.visit.inputs += self._works(said)
             return said
+        if self._room:
+            return yjs.for_watcher(said)
         return kernels.for_watcher(said, self._protocol) if self._kernel else None
+
+    def _works(self, said: bytes | str) -> bool:
+        """Whether somebody does something, and not merely a page that is open."""
+        if self._room:
+            return yjs.is_change(said)
+        return not (self._kernel and kernels.reads_only(said, self._protocol))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +39,8 @@ def wire(site: Site) -> Iterator[Wire]:
 
 
 def written(folder: Path, name: str) -> str:
-    """All that the notebook's cells say, as it lies on the disk."""
-    return "\n".join("".join(cell["source"]) for cell in json.loads((folder / name).read_text())["cells"])
+    """The notebook as it lies on the disk at this moment, perhaps in the middle of being written."""
+    return (folder / name).read_text()
 
 
 def open_notebook(page: Page, origin: str, name: str) -> None:

@@ -25,6 +25,7 @@ IN = 101  # switched protocols, and on the site's sockets something came
 WHO = ("anonymous", "charlie", "gwen", "bob", "alice", "asker", "sam", "viewer", "admin")
 """Nobody; a stranger; those who may watch, and do, and own; support not let in, and let in; by a public link; staff."""
 
+ROOM = "/api/collaboration/room/json:notebook:00000000-0000-4000-8000-000000000000"
 DECLARED = "/of-a-declared-application"
 KERNEL, TERMINAL = "/api/kernels/00000000-0000-4000-8000-000000000000/channels", "/terminals/websocket/1"
 TABLE: dict[str, tuple[int, ...]] = {
@@ -37,9 +38,10 @@ TABLE: dict[str, tuple[int, ...]] = {
     "": (403,) * len(WHO),
     KERNEL: (403, 403, IN, IN, IN, 403, IN, 403, 403),
     TERMINAL: (403, 403, 403, IN, IN, 403, IN, 403, 403),
+    ROOM: (403, 403, IN, IN, IN, 403, IN, 403, 403),
     DECLARED: (403, 403, 403, IN, IN, 403, IN, 403, 403),
 }
-APPS = {KERNEL: JUPYTER, TERMINAL: JUPYTER, DECLARED: "grafana"}
+APPS = {KERNEL: JUPYTER, TERMINAL: JUPYTER, ROOM: JUPYTER, DECLARED: "grafana"}
 """One callable serves all sockets of applications; it tells apart what shows a kernel's work and everything else."""
 
 

@@ -30,7 +30,13 @@ c.IdentityProvider.token = {token!r}
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.news_url = None
 c.ServerApp.jpserver_extensions = {{"jupyter_lsp": False}}
+c.YDocExtension.disable_rtc = {alone!r}
+import sys
+sys.path.insert(0, {ours!r})
+from visa_identity import PersonOfProxy
+c.ServerApp.identity_provider_class = PersonOfProxy
 """
+OURS = Path(__file__).parents[3] / "guest" / "files-full" / "usr" / "lib" / "visa"
 
 
 @dataclass
@@ -63,17 +69,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def jupyterlab(home: Path) -> Iterator[Jupyter]:
-    """A JupyterLab that ends with the block, at home in an empty folder."""
+def jupyterlab(home: Path, *, shared: bool = False) -> Iterator[Jupyter]:
+    """A JupyterLab that ends with the block, at home in an empty folder; `shared`: several edit one notebook."""
     port, root = free_port(), home / "work"
     root.mkdir()
     configuration = home / "jupyter_server_config.py"
-    configuration.write_text(CONFIGURATION.format(port=port, root=str(root), token=TOKEN))
+    facts = {"port": port, "root": str(root), "token": TOKEN, "alone": not shared, "ours": str(OURS)}
+    configuration.write_text(CONFIGURATION.format(**facts))
     folders = {"HOME": str(home), "JUPYTER_CONFIG_DIR": str(home / "config"), "JUPYTER_RUNTIME_DIR": str(home / "run")}
     folders |= {"JUPYTER_DATA_DIR": str(home / "data"), "IPYTHONDIR": str(home / "ipython")}
-    command = [str(Path(sys.executable).parent / "jupyter-lab"), f"--config={configuration}"]
+    command = [
+        str(Path(sys.executable).parent / "jupyter-lab"),
+        f"--config={configuration}",
+    ]
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=os.environ | folders, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=os.environ | folders, cwd=home, stdout=log, stderr=log, start_new_session=True
+        )
     running = Jupyter(port, root, process)
     try:
         wait_until(running.answers, f"JupyterLab ({home}/log)", patience=90)

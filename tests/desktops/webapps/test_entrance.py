@@ -94,12 +94,15 @@ async def status(browser: Browser, path: str = "/lab", **headers: str) -> int:
 async def test_the_guest_gets_its_token_and_nothing_of_the_sites(at: Grounds, mirror: Mirror) -> None:
     async with at.browsing(at.people.alice) as browser:
         said = {"Cookie": f"{browser.cookie}; visa=session; visa-csrf=c; own=1", "Authorization": "token mine"}
+        said |= {"X-Forwarded-User": "bob", "X-Forwarded-Name": "Bob"}
         async with browser.get("/lab?x=1", headers=said) as answer:
             assert answer.status == 200
             assert answer.headers.getall("Set-Cookie") == ["own=1"]
     got = mirror.asked[-1]
     assert got.headers.getall("Authorization") == [f"token {TOKEN}"]
     assert got.headers["Cookie"] == "own=1"
+    assert got.headers.getall("X-Forwarded-User") == [str(at.people.alice.uuid)]
+    assert got.headers.getall("X-Forwarded-Name") == ["Alice%20Example"]
     assert got.headers.getall("Host") == [at.address.host]
     assert got.raw_path == "/lab?x=1"
 

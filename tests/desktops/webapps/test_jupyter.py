@@ -196,7 +196,16 @@ async def test_what_a_guest_may_ask(at_lab: Grounds) -> None:
         assert got == GUESTS
 
 
-@pytest.mark.parametrize("path", ["/terminals/websocket/1", "/lsp/ws/pyright", "/api/collaboration/room/x", "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/terminals/websocket/1",
+        "/lsp/ws/pyright",
+        "/api/collaboration/room/x",
+        "/api/collaboration/room/json:notebook:..",
+        "/",
+    ],
+)
 async def test_a_guest_opens_no_other_socket(at_lab: Grounds, path: str) -> None:
     async with at_lab.browsing(at_lab.gwen) as browser:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

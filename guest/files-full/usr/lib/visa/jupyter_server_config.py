@@ -1,6 +1,10 @@
 """JupyterLab of the machine's owner, behind VISA's proxy: all interfaces, one token, the home as its folder."""
 
+import sys
 from pathlib import Path
+
+sys.path.insert(0, "/usr/lib/visa")
+from visa_identity import PersonOfProxy
 
 c = get_config()  # noqa: F821 - Jupyter puts it there
 
@@ -12,6 +16,7 @@ c.ServerApp.base_url = "/"
 c.ServerApp.root_dir = str(Path.home())
 c.ServerApp.allow_remote_access = True
 c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", "-l"]}
+c.ServerApp.identity_provider_class = PersonOfProxy
 c.IdentityProvider.token = Path("/run/visa/jupyter-token").read_text().strip()
 # JupyterLab writes its token into its page; VISA's proxy adds it to requests instead, and no browser learns it.
 c.ServerApp.tornado_settings = {"page_config_hook": lambda handler, page: page | {"token": ""}}
