@@ -179,8 +179,9 @@ def _build(host: Host) -> None:
     from instances.specs import host_spec, instance_spec  # noqa: PLC0415
 
     specs = [instance_spec(machine) for machine in host.instances.select_related("owner", "plan__image")]
+    where = host_spec(host)
     connection.close()
-    with closing(open_host(host_spec(host))) as driver:
+    with closing(open_host(where)) as driver:
         for spec in specs:
             driver.create(spec)
             driver.start(spec.uuid)
@@ -195,10 +196,11 @@ def _operate(host: Host, seconds: float) -> list[Change]:
 
     chance = random.Random(host.pk)
     machines: list[tuple[int, UUID]] = list(host.instances.values_list("pk", "uuid"))
+    where = host_spec(host)
     connection.close()
     until, runs = time.monotonic() + seconds, dict.fromkeys(machines, True)
     changes: list[Change] = []
-    with closing(open_host(host_spec(host))) as driver:
+    with closing(open_host(where)) as driver:
         while time.monotonic() < until:
             one = machines[len(changes) % len(machines)]
             changes.append(Change(one[0], "stopped" if runs[one] else "starting", datetime.now(UTC)))

@@ -23,6 +23,7 @@ from experiments.models import User
 from instances import members
 from instances.actions import NotAllowed, Refused, check_manager
 from instances.models import Instance, Member, MemberRole
+from instances.models.life import enter as write_down
 from instances.states import State
 
 MAX_DAYS = 90
@@ -65,6 +66,7 @@ def invite(
         if invitations_of(machine).count() >= AT_MOST:
             raise Refused(_("This machine has %(count)d links. Withdraw one first.") % {"count": AT_MOST})
         expires_at = timezone.now() + timedelta(days=days)
+        write_down(machine, "link_made", by, name=name)
         return _make(machine, by, name=name, role=role, expires_at=expires_at, max_uses=uses)
 
 
@@ -83,8 +85,9 @@ def links_of(instance: Instance, by: User) -> list[Invitation]:
 def revoke(invitation: Invitation, by: User) -> None:
     """Withdraw a link. Members stay; who only watched by it watches no more. Withdrawn already is success."""
     with transaction.atomic():
-        members.held(invitation.instance, by)
-        _withdraw(Invitation.objects.filter(pk=invitation.pk))
+        machine = members.held(invitation.instance, by)
+        if _withdraw(Invitation.objects.filter(pk=invitation.pk)):
+            write_down(machine, "public_off" if invitation.public else "link_withdrawn", by, name=invitation.name)
 
 
 def public_link(instance: Instance) -> Invitation | None:
@@ -100,6 +103,7 @@ def open_to_all(instance: Instance, by: User) -> tuple[Invitation, str]:
         if not Policy.current().public_links:
             raise NotAllowed(_("This facility does not allow public links."))
         _withdraw(Invitation.objects.filter(instance=machine, public=True))
+        write_down(machine, "public_on", by)
         return _make(machine, by, name=str(_("Public view link")), role=MemberRole.GUEST, public=True)
 
 
@@ -107,7 +111,8 @@ def close_to_all(instance: Instance, by: User) -> None:
     """Withdraw the public link; who watched by it watches no more. No link is success."""
     with transaction.atomic():
         machine = members.held(instance, by)
-        _withdraw(Invitation.objects.filter(instance=machine, public=True))
+        if _withdraw(Invitation.objects.filter(instance=machine, public=True)):
+            write_down(machine, "public_off", by)
 
 
 def look(uuid: UUID, secret: str, user: User) -> Invitation:
@@ -163,10 +168,13 @@ def _make(machine: Instance, by: User, **facts: object) -> tuple[Invitation, str
     return made, f"{settings.PUBLIC_URL}{reverse('join', args=[made.uuid])}#{secret}"
 
 
-def _withdraw(links: QuerySet[Invitation]) -> None:
-    for link in links.filter(revoked_at=None):
+def _withdraw(links: QuerySet[Invitation]) -> bool:
+    """Whether there was anything to withdraw."""
+    valid = list(links.filter(revoked_at=None))
+    for link in valid:
         link.revoked_at = timezone.now()
         link.save(update_fields=["revoked_at"])
+    return bool(valid)
 
 
 def _hashed(secret: str) -> str:

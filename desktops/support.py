@@ -25,6 +25,7 @@ from instances import notices
 from instances.actions import NotAllowed, Refused
 from instances.models import Instance, Member, MemberRole
 from instances.models.instance import AROUND
+from instances.models.life import enter as write_down
 from instances.notices import Kind
 from instances.states import HOLDS_CPU
 
@@ -55,6 +56,7 @@ def ask(instance: Instance, asker: User, reason: str, minutes: int, *, control: 
         )
         if new:
             notices.tell([instance.owner], Kind.SUPPORT_ASKS, instance, who=str(asker), reason=reason)
+            write_down(instance, "support_asked", asker, reason)
             news.tell_request(instance, asker)
     return asked
 
@@ -114,6 +116,7 @@ def answer(asked: AccessRequest, owner: User, given: Answer) -> None:
             _replace(asked, now)
         _settle(instance)
         notices.tell([asked.asker], Kind.SUPPORT_REFUSED if refused else Kind.SUPPORT_LET_IN, instance, who=str(owner))
+        write_down(instance, "support_refused" if refused else "support_let_in", owner, who=str(asked.asker))
         news.tell_request(instance, asked.asker)
 
 
@@ -178,6 +181,7 @@ def _let_in(instance: Instance, supporter: User, kind: AccessRequest.Kind, reaso
     _replace(granted, now)
     told = Kind.HELP_COMES if kind == AccessRequest.Kind.HELP else Kind.SUPPORT_ENTERED
     notices.tell([instance.owner], told, instance, who=str(supporter), reason=reason)
+    write_down(instance, "help_came" if told == Kind.HELP_COMES else "support_entered", supporter, reason)
     news.tell_request(instance, supporter)
     return granted
 
@@ -213,6 +217,7 @@ def _end(grant: AccessRequest, now: datetime, by: User | None) -> None:
     until = {"until": now} if by else {}
     if not AccessRequest.objects.filter(pk=grant.pk, state=State.GRANTED).update(state=State.ENDED, **until):
         return
+    write_down(instance, "support_ended", by, who=str(grant.asker))
     if grant.kind == AccessRequest.Kind.HELP:
         _help_left(grant, now, by)
     if by is None:
@@ -242,6 +247,7 @@ def call(instance: Instance, owner: User, message: str = "") -> HelpRequest:
             instance=instance, closed_at=None, defaults={"by": owner, "message": message}
         )
         if new:
+            write_down(instance, "help_called", owner, message)
             _call_out(called)
         elif message:
             HelpRequest.objects.filter(pk=called.pk).update(message=message)
@@ -325,6 +331,7 @@ def _dismiss(called: HelpRequest, by: User, now: datetime) -> None:
     grants = AccessRequest.objects.filter(instance=instance, state=State.GRANTED, kind=AccessRequest.Kind.HELP)
     grants.update(state=State.ENDED, until=now)
     other = taker if by.pk == instance.owner_id else instance.owner
+    write_down(instance, "help_done", by)
     if other:
         notices.tell([other], Kind.HELP_DONE, instance, who=str(by))
     news.tell_request(instance, taker or by)
@@ -350,6 +357,7 @@ def _give_up(requests: QuerySet[AccessRequest], now: datetime) -> None:
             if waiting.update(state=State.UNANSWERED, answered_at=now):
                 owner = str(asked.instance.owner)
                 notices.tell([asked.asker], Kind.SUPPORT_UNANSWERED, asked.instance, who=owner)
+                write_down(asked.instance, "support_unanswered", who=str(asked.asker))
                 news.tell_request(asked.instance, asked.asker)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from desktops.shell.line import FileLine
 from desktops.shell.terminal import Terminal
 from desktops.signals import came_or_went
 from desktops.threads import in_database
-from instances.models import Instance
+from instances.models import Entry, Instance
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +118,19 @@ class Visit:
 
     def _begin(self) -> int:
         ticket = self._ticket
+        if ticket.which is Which.CONSOLE:
+            self._write_down_console()
         row = Connection.objects.create(
             instance_id=ticket.instance_id, user_id=ticket.user_id, which=ticket.which, role=ticket.role
         )
         came_or_went.send(Connection, connection=row)
         return row.pk
+
+    def _write_down_console(self) -> None:
+        """In the machine's history; who only comes again is not named twice within an hour."""
+        mine = Connection.objects.filter(instance=self._ticket.instance_id, user=self._ticket.user_id)
+        if not mine.filter(which=Which.CONSOLE, seen_at__gt=timezone.now() - timedelta(hours=1)).exists():
+            Entry.objects.create(instance_id=self._ticket.instance_id, kind="console", by_id=self._ticket.user_id)
 
     def _note(self) -> Ticket | Denied:
         """Write down what passed so far; whether it may go on."""

@@ -27,7 +27,7 @@ from instances.models import (
     Superseded,
 )
 from instances.models.catalogue import plans_for
-from instances.models.life import limits_of
+from instances.models.life import enter, limits_of
 from instances.states import WORKING, State
 from instances.times import day
 
@@ -187,7 +187,10 @@ def delete(instance: Instance, by: User) -> None:
 def rename(instance: Instance, by: User, name: str, comments: str) -> None:
     """Change what the owner calls the machine and notes about it."""
     check_manager(instance, by)
-    Instance.objects.filter(pk=instance.pk).update(name=name, comments=comments)
+    with transaction.atomic():
+        if name != instance.name:
+            enter(instance, "renamed", by, before=instance.name)
+        Instance.objects.filter(pk=instance.pk).update(name=name, comments=comments)
     instance.name, instance.comments = name, comments
     instance.tell("name")
 

@@ -55,6 +55,8 @@ def kernel_words(busy: bool, since: datetime, now: datetime) -> str:
     return words % {"span": span(now - since)}
 
 
+BIN_OVER = gettext_noop("Its days in the recycle bin were over.")
+
 REASONS = {
     Why.IDLE: gettext_noop("Nobody used it, and nothing worked in it."),
     Why.ENDED: gettext_noop("Its time was over."),
@@ -76,5 +78,20 @@ def entry_words(kind: str, facts: dict[str, str]) -> str:
         "time_given": _("More time given: ends %(when)s"),
         "time_refused": _("More time refused"),
         "moved": _("Moved to another host"),
+        "renamed": _("Renamed: it was “%(before)s”"),
+        "link_made": _("Link made for others to come in: %(name)s"),
+        "link_withdrawn": _("Link withdrawn: %(name)s"),
+        "public_on": _("Public view link made"),
+        "public_off": _("Public view link withdrawn"),
+        "support_asked": _("Support asked to join"),
+        "support_let_in": _("%(who)s of support was let in"),
+        "support_refused": _("%(who)s of support was not let in"),
+        "support_unanswered": _("%(who)s of support got no answer"),
+        "support_entered": _("Support came in while the owner was away"),
+        "support_ended": _("Support by %(who)s ended"),
+        "help_called": _("Help called for"),
+        "help_came": _("Support came to help"),
+        "help_done": _("Call for help closed"),
+        "console": _("Console opened"),
     }.get(kind, kind)
     return words % readable(facts)

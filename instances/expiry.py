@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from instances import sweeps, tasks
-from instances.evidence import REASONS
+from instances.evidence import BIN_OVER, REASONS
 from instances.judgement import RUNNING
 from instances.limits import Act, Facts, Rule, Verdict, Why, load, verdict
 from instances.models import Entry, IllegalTransition, Instance, LifePolicy, Superseded, TimeLimit
@@ -162,7 +162,8 @@ def empty_bin(machines: list[Instance]) -> None:
     for instance in machines:
         try:
             with transaction.atomic():
-                instance.transition(State.DELETING, only_if=Q(bin_until=instance.bin_until), bin_until=None)
+                still = Q(bin_until=instance.bin_until)
+                instance.transition(State.DELETING, reason=BIN_OVER, only_if=still, bin_until=None)
                 tasks.ring(instance.pk)
         except Superseded:
             log.info("%s was taken out of the bin meanwhile", instance.uuid)

@@ -14,8 +14,8 @@ from experiments.models import Role, User
 from instances import tasks
 from instances.actions import NotAllowed, Refused, check_manager, quota_of
 from instances.limits import may_create
-from instances.models import Entry, Extending, Extension, IllegalTransition, Instance, LifePolicy, Superseded
-from instances.models.life import limits_of, staff
+from instances.models import Extending, Extension, IllegalTransition, Instance, LifePolicy, Superseded
+from instances.models.life import enter, limits_of, staff
 from instances.notices import Kind, tell
 from instances.states import LIVE, State
 
@@ -31,7 +31,7 @@ def set_end(instance: Instance, by: User, end: datetime) -> None:
         raise Refused(_("It may not live so long. Ask for more time instead."), "end")
     with transaction.atomic():
         _write_end(instance, end)
-        _enter(instance, "end_set", by, when=end.isoformat())
+        enter(instance, "end_set", by, when=end.isoformat())
 
 
 def _write_end(instance: Instance, end: datetime) -> None:
@@ -50,7 +50,7 @@ def keep_awake(instance: Instance, by: User, days: int) -> None:
     until = now + timedelta(days=days) if days else None
     with transaction.atomic():
         _change(instance, awake_until=until, due_at=now)
-        _enter(instance, "awake" if until else "not_awake", by, **({"when": until.isoformat()} if until else {}))
+        enter(instance, "awake" if until else "not_awake", by, **({"when": until.isoformat()} if until else {}))
 
 
 def pin(instance: Instance, by: User, pinned: bool, reason: str = "") -> None:
@@ -61,7 +61,7 @@ def pin(instance: Instance, by: User, pinned: bool, reason: str = "") -> None:
         changed = Instance.objects.filter(pk=instance.pk, state__in=LIVE).exclude(pinned=pinned)
         if changed.update(pinned=pinned, due_at=timezone.now(), end_warned_at=None, idle_warned_at=None):
             instance.pinned = pinned
-            _enter(instance, "pinned" if pinned else "unpinned", by, reason)
+            enter(instance, "pinned" if pinned else "unpinned", by, reason)
 
 
 def give_up(instance: Instance, by: User, reason: str = "") -> None:
@@ -98,7 +98,7 @@ def ask_for_time(instance: Instance, by: User, reason: str) -> Extension:
             asked = Extension.objects.create(
                 instance=instance, by=by, reason=reason.strip(), ended_at=instance.expires_at
             )
-            _enter(instance, "time_asked", by, asked.reason)
+            enter(instance, "time_asked", by, asked.reason)
             if _at_once(instance):
                 accept(asked, None, usual_end(instance))
             else:
@@ -131,7 +131,7 @@ def accept(asked: Extension, by: User | None, until: datetime, words: str = "") 
         instance = asked.instance
         _write_end(instance, until)
         _change(instance, may_end_at=until)
-        _enter(instance, "time_given", by, words, when=until.isoformat())
+        enter(instance, "time_given", by, words, when=until.isoformat())
         tell([instance.owner], Kind.TIME_GIVEN, instance, when=until.isoformat(), words=words)
 
 
@@ -141,7 +141,7 @@ def refuse(asked: Extension, by: User, words: str) -> None:
         raise Refused(_("Tell the owner why, in a few words."), "words")
     with transaction.atomic():
         _answer(asked, Extension.Answer.REFUSED, by, words.strip(), None)
-        _enter(asked.instance, "time_refused", by, words.strip())
+        enter(asked.instance, "time_refused", by, words.strip())
         tell([asked.instance.owner], Kind.TIME_REFUSED, asked.instance, words=words.strip())
         asked.instance.tell("time")
 
@@ -206,7 +206,3 @@ def _change(instance: Instance, **facts: object) -> None:
     for name, value in facts.items():
         setattr(instance, name, value)
     instance.tell("time")
-
-
-def _enter(instance: Instance, kind: str, by: User | None, reason: str = "", **facts: str) -> None:
-    Entry.objects.create(instance=instance, kind=kind, by=by, reason=reason, facts=facts)

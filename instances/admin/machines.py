@@ -27,6 +27,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from experiments.models import User
 from instances import actions, life
 from instances.admin.looking import ReadOnly
+from instances.admin.people import MemberChangeInline
 from instances.cards import LOOKS, look_of
 from instances.evidence import entry_words, sentence
 from instances.expiry import Rulebook

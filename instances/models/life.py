@@ -186,6 +186,11 @@ class Entry(models.Model):
         return self.kind
 
 
+def enter(instance: Instance, kind: str, by: User | None = None, reason: str = "", **facts: str) -> None:
+    """Write into the machine's history; `kind` has its words in `instances.evidence`."""
+    Entry.objects.create(instance=instance, kind=kind, by=by, reason=reason, facts=facts)
+
+
 class Extension(models.Model):
     """A request for more time. `until` is the new end where it was accepted, `words` what staff said to it."""
 
