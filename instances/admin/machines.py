@@ -153,7 +153,7 @@ class InstanceAdmin(ModelAdmin):
     """Nothing here is written by hand: every change is asked of `actions`, as from the owner's pages."""
 
     form = WhyForm
-    inlines = [TransitionInline, EntryInline, KernelInline, MemberInline]
+    inlines = [TransitionInline, EntryInline, MemberChangeInline, KernelInline, MemberInline]
     list_display = ["name", "look", "owner", "host", "image", "size", "since", "trouble"]
     list_filter = [
         QuestionFilter,
