@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from desktops import sharing, support
-from desktops.models import AccessRequest
+from desktops.access import Relation, Standing, Ticket
+from desktops.models import AccessRequest, Which
+from desktops.rfb import Role
 from desktops.support import Answer
+from desktops.visit import Visit
 from instances import actions, history
 from instances.models import MemberRole
 from tests.desktops.rooms import looks
@@ -84,3 +87,12 @@ def test_another_name(people: Facility) -> None:
     for _press in range(2):
         actions.rename(people.machine, people.admin, "Peaks", "of nickel")
     assert lines(people) == [("Renamed: it was “alice's machine”", "Admin Example", "")]
+
+
+def test_a_console_that_was_opened_is_named_once_an_hour(people: Facility) -> None:
+    standing = Standing(Relation.OWNER, Role.CONTROL)
+    facts = {"generation": 1, "host": "127.0.0.1", "port": 5900, "password": "console!"}
+    ticket = Ticket(people.machine.pk, people.alice.pk, Which.CONSOLE, standing, **facts)  # type: ignore[arg-type]
+    for _time in range(2):
+        Visit(None, people.machine.uuid, ticket, None)._begin()  # type: ignore[arg-type]
+    assert lines(people) == [("Console opened", ALICE, "")]
