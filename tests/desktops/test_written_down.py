@@ -92,7 +92,7 @@ def test_another_name(people: Facility) -> None:
 def test_a_console_that_was_opened_is_named_once_an_hour(people: Facility) -> None:
     standing = Standing(Relation.OWNER, Role.CONTROL)
     facts = {"generation": 1, "host": "127.0.0.1", "port": 5900, "password": "console!"}
-    ticket = Ticket(people.machine.pk, people.alice.pk, Which.CONSOLE, standing, **facts)  # type: ignore[arg-type]
+    ticket = Ticket(people.machine.pk, people.alice.pk, "alice", Which.CONSOLE, standing, **facts)  # type: ignore[arg-type]
     for _time in range(2):
         Visit(None, people.machine.uuid, ticket, None)._begin()  # type: ignore[arg-type]
     assert lines(people) == [("Console opened", ALICE, "")]
