@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import posixpath
 import re
@@ -214,12 +215,21 @@ async def _structure(request: HttpRequest, path: bytes) -> list[dict[str, Any]] 
             process = await connection.create_process(encoding=None)
             process.stdin.write(path)
             process.stdin.write_eof()
-            said = await process.stdout.read(MOST_STRUCTURE)
+            said = await _everything(process.stdout)
     except (ShellUnavailable, asyncssh.Error, OSError):
         return None
     return [
         _structure_line(line) for line in said.splitlines() if line.startswith(b"{") and line.endswith(b"}")
     ] or None
+
+
+async def _everything(reader: asyncssh.SSHReader[bytes]) -> bytes:
+    """What it says until its end, or so much of it as may be shown."""
+    said = b""
+    async with asyncio.timeout(SHELL_PATIENCE):
+        while len(said) < MOST_STRUCTURE and (data := await reader.read(MOST_STRUCTURE)):
+            said += data
+    return said
 
 
 def _structure_line(line: bytes) -> dict[str, Any]:

@@ -144,6 +144,25 @@ def test_one_terminal_is_typed_in_by_its_owner_and_watched_by_a_guest(
     bob.close()
 
 
+def test_what_the_owner_uploads_lies_in_the_machine_and_a_guest_may_look_at_it(
+    visa: Installation, three: Three, tmp_path: Path
+) -> None:
+    address = f"{visa.url}/machines/{three.uuid}/files/"
+    alice, bob = three.alice.context.new_page(), three.bob.context.new_page()
+    alice.goto(address)
+    expect(alice.locator("#rows")).to_contain_text(".bashrc", timeout=MACHINE_PATIENCE * 1000)
+    (tmp_path / "run 1.txt").write_text("counts " * 1_000_000)
+    alice.locator("#picked").set_input_files(tmp_path / "run 1.txt")
+    expect(alice.locator("#queue")).to_contain_text("Arrived", timeout=60_000)
+    assert inside(three.uuid, "stat -c '%U %s' ~alice/'run 1.txt'") == "alice 7000000\n"
+    bob.goto(address)
+    bob.get_by_role("button", name="run 1.txt").click(timeout=60_000)
+    expect(bob.locator("#preview-body")).to_contain_text("counts counts", timeout=SOON)
+    expect(bob.locator("#pick")).to_be_hidden()
+    bob.close()
+    alice.close()
+
+
 def test_support_asks_and_is_let_in(visa: Installation, three: Three) -> None:
     three.sam.goto(desktop(visa, three))
     expect(three.sam.locator("#veil")).to_be_visible()

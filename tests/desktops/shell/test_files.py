@@ -17,6 +17,7 @@ import pytest
 from desktops import filing
 from desktops.models import Connection, Which
 from desktops.shell.paths import key_of
+from desktops.views import files
 from experiments.models import User
 from instances.models import Member
 from tests.desktops.conftest import House, in_database, sign_in
@@ -273,6 +274,22 @@ async def test_a_preview_holds_no_markup_of_the_file(
         looked = await alice.get("get", path=key(name), look="1")
         assert looked.headers["Content-Type"] in {"application/octet-stream", "image/png"}
         assert "sandbox" in looked.headers["Content-Security-Policy"]
+
+
+async def test_the_structure_that_the_machine_tells_of_an_hdf5_file_is_text(
+    at_home: House, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever answers in the guest is no more trusted than the file."""
+    told = '{"name": "<b>entry</b>", "depth": 1e9, "kind": "dataset", "shape": [10, "<i>"], "type": "f4"}'
+    reader = f"""cat > asked; printf '%s\\n' '{told}' '{{"kind": 7, "depth": [], "attributes": "x"}}' '{{' nonsense"""
+    monkeypatch.setattr(files, "HDF5_READER", reader)
+    owned(home / "odd ' name.h5", b"\x89HDF\r\n\x1a\n")
+    async with at_files(at_home, at_home.people.alice) as alice:
+        answer = await alice.get("preview", path=key("odd ' name.h5"))
+        body = await answer.text()
+    assert "&lt;b&gt;entry&lt;/b&gt;" in body
+    assert "10 × &lt;i&gt;" in body
+    assert (home / "asked").read_text() == "/home/mcurie/odd ' name.h5"
 
 
 async def test_a_pipe_is_not_read(at_home: House, home: Path) -> None:
