@@ -44,7 +44,8 @@ def written(folder: Path, name: str) -> str:
 
 
 def open_notebook(page: Page, origin: str, name: str) -> None:
-    page.goto(f"{origin}/lab/tree/{name}")
+    """In a workspace of its own, so that nothing else is open there."""
+    page.goto(f"{origin}/lab/workspaces/{name.partition('.')[0]}/tree/{name}")
     page.locator(".jp-Notebook .jp-Cell").nth(1).wait_for(timeout=LONG)
     page.get_by_text("| Idle").first.wait_for(timeout=LONG)
 
