@@ -12,7 +12,7 @@ from instances.drivers.base import Activity
 
 LIST = "/usr/lib/visa/busy"
 LONGEST_JOB, LONGEST_NAME = 200, 40
-LOOKS = 10
+LOOKS = 40
 
 Ask = Callable[[str], str | None]
 """Sends one command and gives the answer; None where the guest refused or has no agent."""
