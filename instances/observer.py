@@ -72,10 +72,10 @@ class Row(NamedTuple):
         return Instance.from_db("default", list(known), list(known.values()))
 
     @classmethod
-    def of(cls, host_id: int, **which: Any) -> list[Row]:
+    def of(cls, host_id: int, which: Q | None = None) -> list[Row]:
         """Those of all machines that leave something on the host, or of `which` of them."""
-        rows = Instance.objects.filter(host=host_id, state__in=ON_HOST, **which).values_list(*cls._fields)
-        return [cls(*row) for row in rows]
+        there = Instance.objects.filter(which or Q(), host=host_id, state__in=ON_HOST)
+        return [cls(*row) for row in there.values_list(*cls._fields)]
 
 
 def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> bool:
@@ -88,9 +88,9 @@ def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> bool:
 
 
 def settle_some(host_id: int, statuses: Iterable[DomainStatus], now: datetime, uuids: set[UUID]) -> bool:
-    """As `settle`, for the machines alone of which an event told: the others are compared at the next full look."""
-    seen = {status.uuid: status for status in statuses if status.uuid in uuids}
-    return _agree(Row.of(host_id, uuid__in=uuids), seen, now)
+    """As `settle`, for the machines alone of which an event told, and those on their way: the others have time."""
+    rows = Row.of(host_id, Q(uuid__in=uuids) | Q(state__in=WORKING))
+    return _agree(rows, {status.uuid: status for status in statuses}, now)
 
 
 def _agree(rows: list[Row], seen: dict[UUID, DomainStatus], now: datetime) -> bool:

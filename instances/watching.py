@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 LOOK_WHILE_WORKING = 1.0
 LOOK_AT_REST = 10.0
-"""Seconds between full looks; an event is followed by a look at its machine at once."""
+"""Seconds between looks at machines on their way, and at all; an event is followed by a look at its machine at once."""
 
 SLOW = 5.0
 """Seconds that a full look may take: a host that needs longer twice gets no new machines until it is quick again."""
@@ -128,14 +128,15 @@ class HostWatch:
             self.misses = 0
             if begun >= self.full_at:
                 _guarded(self._settle, statuses, now)
-                self.full_at = begun + (LOOK_WHILE_WORKING if self.busy else LOOK_AT_REST)
+                self.full_at = begun + LOOK_AT_REST
             else:
                 _guarded(self._settle_some, statuses, now, heard)
             if not self.too_slow(monotonic() - begun) and not self.well:
                 self.well = True
                 self.unmeasured.set()
             self.stopped.wait(max(0.0, begun + APART - monotonic()))
-            self.wake.wait(max(0.0, self.full_at - monotonic()))
+            again_at = begun + LOOK_WHILE_WORKING if self.busy else self.full_at
+            self.wake.wait(max(0.0, again_at - monotonic()))
 
     def too_slow(self, seconds: float) -> bool:
         """Whether this look and the one before took too long; then the host says so and takes no new machines."""
@@ -188,8 +189,7 @@ class HostWatch:
         self.busy = observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
 
     def _settle_some(self, statuses: list[DomainStatus], now: datetime, heard: set[UUID]) -> None:
-        if observer.settle_some(self.host_id, statuses, now, heard):
-            self.full_at = min(self.full_at, monotonic() + LOOK_WHILE_WORKING)
+        self.busy = observer.settle_some(self.host_id, statuses, now, heard)
 
     def _missed(self, problem: str) -> None:
         self.misses += 1
