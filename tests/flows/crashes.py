@@ -60,9 +60,17 @@ class Meeting:
     moment: str = ""
     death: Callable[[], None] = lambda: None
     met: Event = field(default_factory=Event)
+    over: Event = field(default_factory=Event)
 
     def call(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Meet the death; `over` is set once whoever died is back."""
         self.met.set()
+        try:
+            return self._call(verb, *args, **kwargs)
+        finally:
+            self.over.set()
+
+    def _call(self, verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.moment == "after":
             answer = verb(*args, **kwargs)
             self.death()
@@ -100,7 +108,7 @@ class World:
         self.rings: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self.threads = [Thread(target=self._alone, args=(watching.run, self.stop))]
         self.threads += [Thread(target=self._alone, args=(work,)) for work in (self._beat, self._work, self._work)]
-        for task in (tasks.advance, tasks.remove_deleted):
+        for task in (tasks.advance, tasks.carry, tasks.remove_deleted):
             monkeypatch.setattr(task, "delay", lambda *args, task=task: self.rings.put(lambda: task(*args)))
         monkeypatch.setattr(tasks, "open_host", lambda spec: Watched(open_host(spec), self.meeting))
         monkeypatch.setattr(tasks, "PATIENCE", timedelta(seconds=1))
@@ -144,12 +152,19 @@ class World:
         """Within, somebody asks for something; its worker meets that death."""
         self.meeting = Meeting(verb, moment, death)
         yield
-        wait_until(self.meeting.met.is_set, f"the worker's call of {verb}", CONVERGED_WITHIN)
+        wait_until(self.meeting.over.is_set, f"the worker's call of {verb}", CONVERGED_WITHIN)
 
     def ends(self, instance: Instance, *states: State) -> State:
         """The state in which rows and host agree again."""
         wait_until(lambda: state_of(instance) in states and self.agrees(), f"{states}", CONVERGED_WITHIN, every=0.2)
         return state_of(instance)
+
+    def ends_honestly(self, instance: Instance, wished: State) -> None:
+        """As wished, or at rest with the truth in its row: then its owner starts it again, if that was the wish."""
+        honest = {wished} if wished == State.DELETED else {wished, State.ERROR, State.STOPPED}
+        if self.ends(instance, *honest) != wished == State.ACTIVE:
+            actions.start(Instance.objects.get(pk=instance.pk), self.house.alice)
+            self.ends(instance, State.ACTIVE)
 
     def agrees(self) -> bool:
         """Whether the host has what the rows say, and nothing else."""
