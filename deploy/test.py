@@ -15,7 +15,8 @@ from deploy.install import PYTHON
 from deploy.steps import ROOT, main_of, say
 
 CELL = str(ROOT / "tests" / "cell" / "enter")
-PYTEST = [str(PYTHON), "-m", "pytest", "--durations", "15"]
+# Native tracebacks: pytest parses source for its own, which Python 3.11 may refuse below the greenlets of Playwright.
+PYTEST = [str(PYTHON), "-m", "pytest", "--durations", "15", "--tb", "native"]
 NO_TESTS = 5  # pytest's exit code when it found none
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.flows.conftest import Desk, signed_in
 from tests.flows.installation import MACHINE_PATIENCE, Installation
-from tests.flows.machine import at_work, changes, colours, differing, inside, open_terminal, picture
+from tests.flows.machine import at_rest, at_work, changes, colours, differing, inside, open_terminal, picture
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.qemu, pytest.mark.browser]
@@ -105,6 +105,7 @@ def test_a_guest_sees_the_desktop_and_what_they_type_changes_no_pixel(
     wait_until(lambda: written(three, "by-alice"), "Alice's file", 60)
     assert not written(three, "by-bob")
     wait_until(lambda: differing(before, picture(three.bob)) > 0, "Alice's typing on Bob's screen")
+    wait_until(lambda: at_rest(three.bob), "a still screen", 60)
     calm = picture(three.bob)
     three.bob.keyboard.type("zzzzzzzz")
     three.bob.wait_for_timeout(3000)  # nothing is awaited but that nothing comes
