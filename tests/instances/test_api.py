@@ -404,7 +404,7 @@ def test_what_is_offered_depends_on_the_experiments(facility: Facility) -> None:
 def test_plans_name_the_preset_and_the_protocols(facility: Facility) -> None:
     plans = body(client(facility.alice).get("/api/v1/plans/"))["results"]
     assert {(plan["flavour"]["name"], plan["preset"]) for plan in plans} == {("Small", True), ("Large", False)}
-    assert set(plans[0]["image"]["protocols"]) == {"vnc", "jupyter"}
+    assert set(plans[0]["image"]["protocols"]) == {"vnc", "jupyter", "ssh"}
 
 
 @pytest.mark.parametrize("resource", ["plans", "images", "flavours"])
@@ -437,7 +437,7 @@ def test_the_number_of_queries_does_not_grow_with_the_machines(facility: Facilit
     few = [count(url) for url in urls]
     _grow(facility)
     assert [count(url) for url in urls] == few
-    assert max(few) <= 13
+    assert max(few) <= 14
 
 
 def _grow(facility: Facility) -> None:
