@@ -172,7 +172,7 @@ def test_desktop_and_jupyterlab_stand_side_by_side(
     (cookie,) = [one for one in page.context.cookies(address.origin) if one.get("name") == "visa-frame"]
     assert (cookie.get("sameSite"), cookie.get("secure"), cookie.get("httpOnly")) == ("None", True, True)
     # A kernel works in the frame: its socket is opened by the frame's cookie.
-    lab.get_by_text("hostile.ipynb").first.dblclick(timeout=LONG)
+    lab.locator(".jp-DirListing-item", has_text="hostile.ipynb").dblclick(timeout=LONG)
     lab.locator(".jp-Notebook .jp-Cell").first.click(timeout=LONG)
     lab.get_by_text("| Idle").first.wait_for(timeout=LONG)
     page.keyboard.press("Shift+Enter")

@@ -6,8 +6,10 @@ from uuid import UUID
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from desktops.models import Mode, Room
+from desktops import baton
+from desktops.models import Connection, Mode, Room
 from desktops.relay import Code
 from tests.desktops.conftest import House, in_database
 from tests.desktops.test_endpoint import does, heard_by_control_line, looking, until_async
@@ -66,13 +68,16 @@ async def test_who_gives_the_baton_away_lets_go_too(house: House) -> None:
 
 
 async def test_who_holds_the_baton_and_leaves_returns_it(house: House) -> None:
+    bob = house.people.bob
     await in_database(one_baton, house)
     async with looking(house, house.people.alice) as (owner, client):
-        async with looking(house, house.people.bob) as (member, _):
+        async with looking(house, bob) as (member, _):
             await heard_by_control_line(house)
-            assert await in_database(asks, client, house, "give", house.people.bob.uuid) == 200
+            assert await in_database(asks, client, house, "give", bob.uuid) == 200
             await gets_control(house, member)
             await loses_control(house, owner)
+        await until_async(lambda: in_database(Connection.objects.filter(user=bob, closed_at__isnull=False).exists))
+        await in_database(baton.attend, timezone.now() + baton.GRACE)
         await gets_control(house, owner)
 
 
