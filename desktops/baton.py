@@ -152,8 +152,12 @@ def _member_changed(sender: object, instance: Member, **rest: object) -> None:
 
 def put_down(user: User, instance: Instance) -> None:
     """The baton goes back to the owner, and nothing is asked any more, where the person may not or cannot control."""
-    if _fit(user, instance) is not None:
-        return
+    if _fit(user, instance) is None:
+        take_away(user, instance)
+
+
+def take_away(user: User, instance: Instance) -> None:
+    """They have it no more, wherever they are, and ask for it no more."""
     withdraw(user, instance)
     if Room.objects.filter(instance=instance, holder=user).update(holder=None):
         news.tell_room(instance)

@@ -37,5 +37,6 @@ def dismiss(by: User, instance: Instance, person: UUID) -> None:
         raise Refused(_("This person is not here."), "user")
     message = control.dismissal(user.pk)
     transaction.on_commit(lambda: control.tell([control.of_instance(instance.uuid)], message))
+    baton.take_away(user, instance)
     support.end(instance, by, user)
     sharing.end_passes(instance, user)

@@ -16,7 +16,7 @@ from tests.people import Facility, machine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOW = timezone.now() + timedelta(minutes=5)
+NOW = timezone.now() + timedelta(hours=1)  # after whatever rows say of when they were written
 """Later than the rows that the tests make."""
 
 
