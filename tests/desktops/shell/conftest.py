@@ -19,8 +19,9 @@ from tests.desktops.viewers import PATIENCE, viewing
 SIZE = {"cols": 100, "rows": 30}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Gone with the last test here: other tests have an account of the same number, which nobody may be using."""
     with a_guest(tmp_path_factory.mktemp("guest")) as running:
         yield running
 
