@@ -85,28 +85,19 @@ class Viewer(Protocol):
     def abort(self) -> None: ...
 
 
-class Conversation(ABC):
-    """An accepted WebSocket whose viewer speaks RFB to us, until one side ends it or `end` is called.
+class Line(ABC):
+    """An accepted WebSocket of a viewer, until one side ends it or `end` is called.
 
     `direct` is a server's own way to its socket (`desktops.server`), which spares half the cost of a frame; without it
-    the pixels go through ASGI's `send`. `inputs` rises with every key, pointer movement or paste that went up.
+    what goes down goes through ASGI's `send`.
     """
 
-    def __init__(self, receive: Receive, send: Send, role: Role, direct: Viewer | None) -> None:
+    def __init__(self, receive: Receive, send: Send, direct: Viewer | None) -> None:
         self.traffic = Traffic()
         self._receive = receive
         self._send = send
         self._direct = direct
-        self._messages = ClientMessages(role)
         self._asked: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-
-    @property
-    def inputs(self) -> int:
-        return self._messages.inputs
-
-    @property
-    def role(self) -> Role:
-        return self._messages.role
 
     def end(self, ending: Ending) -> None:
         """Stop now, whatever is waited for; the first call counts."""
@@ -131,6 +122,26 @@ class Conversation(ABC):
         told = await say_farewell(self._send, ending)
         if not told and self._direct:
             self._direct.abort()
+
+    @abstractmethod
+    async def _talk(self) -> Ending:
+        """With the viewer, until one of both is through."""
+
+
+class Conversation(Line):
+    """One whose viewer speaks RFB to us. `inputs` rises with every key, pointer movement or paste that went up."""
+
+    def __init__(self, receive: Receive, send: Send, role: Role, direct: Viewer | None) -> None:
+        super().__init__(receive, send, direct)
+        self._messages = ClientMessages(role)
+
+    @property
+    def inputs(self) -> int:
+        return self._messages.inputs
+
+    @property
+    def role(self) -> Role:
+        return self._messages.role
 
     @abstractmethod
     def _introduction(self) -> Handshake:

@@ -21,12 +21,11 @@ from desktops.relay import (
     VIEWER_LEFT,
     Code,
     Ending,
+    Line,
     Receive,
     Send,
-    Traffic,
     Viewer,
     first,
-    say_farewell,
 )
 from desktops.rfb import Role
 from desktops.shell.ssh import SHELL_PATIENCE, WINDOW
@@ -53,7 +52,7 @@ class Nonsense(Exception):
     """The viewer said what is not understood."""
 
 
-class Terminal:
+class Terminal(Line):
     """An accepted WebSocket and an SSH connection, until one side ends it or `end` is called.
 
     `inputs` rises with everything that somebody typed or pasted and went up. `direct` as in `desktops.relay`.
@@ -67,48 +66,24 @@ class Terminal:
         role: Role,
         direct: Viewer | None = None,
     ) -> None:
+        super().__init__(receive, send, direct)
         self.role = role
-        self.traffic = Traffic()
         self.inputs = 0
         self._connection = connection
-        self._receive = receive
-        self._send = send
-        self._direct = direct
         self._undrawn = 0
         self._room = asyncio.Event()
         self._room.set()
         self._changed = asyncio.Event()
         self._changed.set()
-        self._asked: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
 
     def change_role(self, role: Role) -> None:
         """From the viewer's next message on."""
         self.role = role
         self._changed.set()
 
-    def end(self, ending: Ending) -> None:
-        """Stop now, whatever is waited for; the first call counts."""
-        if not self._asked.done():
-            self._asked.set_result(ending)
-
     def close(self) -> None:
         """Let go of the machine; again does no harm."""
         self._connection.abort()
-
-    async def run(self) -> Ending:
-        """Until the end. The machine is let go afterwards; the viewer is still to be told."""
-        try:
-            return await first(self._asked, asyncio.ensure_future(self._talk()))
-        finally:
-            self.close()
-
-    async def say_farewell(self, ending: Ending) -> None:
-        """Tell the viewer why, if it is still there and listens."""
-        if ending.code == Code.LEFT:
-            return
-        told = await say_farewell(self._send, ending)
-        if not told and self._direct:
-            self._direct.abort()
 
     async def _talk(self) -> Ending:
         try:
