@@ -42,6 +42,11 @@ def at_the_notebook(visit: Visit, user: User, address: Address) -> Page:
     return page
 
 
+def everywhere(text: str, *pages: Page) -> None:
+    for page in pages:
+        expect(page.locator(".jp-Notebook")).to_contain_text(text, timeout=LONG)
+
+
 def test_two_edit_one_notebook_by_name_and_a_third_watches(
     people: Facility, lab: Jupyter, address: Address, visit: Visit
 ) -> None:
@@ -50,12 +55,12 @@ def test_two_edit_one_notebook_by_name_and_a_third_watches(
     gwen = at_the_notebook(visit, aside(watcher, people), address)
     write_into(alice, 0, "\nfrom_alice = 3")
     write_into(bob, 1, "\nfrom_bob = 4")
+    everywhere("from_alice = 3", alice, bob, gwen)
+    everywhere("from_bob = 4", alice, bob, gwen)
     write_into(gwen, 0, "\nfrom_gwen = 5")
-    for page in (alice, bob, gwen):
-        cells = page.locator(".jp-Notebook")
-        expect(cells).to_contain_text("from_alice = 3")
-        expect(cells).to_contain_text("from_bob = 4")
-    wait_until(lambda: "from_bob = 4" in written(lab.root, NAME), "the notebook on the disk")
+    write_into(alice, 0, "\nafter_gwen = 6")
+    everywhere("after_gwen = 6", alice, bob)
+    wait_until(lambda: "after_gwen = 6" in written(lab.root, NAME), "the notebook on the disk")
     for page in (alice, bob):
         expect(page.locator(".jp-Notebook")).not_to_contain_text("from_gwen")
     assert "from_gwen" not in written(lab.root, NAME)

@@ -16,6 +16,7 @@ from desktops.access import (
     Standing,
     Ticket,
     admit,
+    owner_here,
     relation_of,
     signed_in,
     stands,
@@ -114,6 +115,12 @@ def test_a_reload_of_the_owner_is_no_departure(people: Facility) -> None:
     assert standing(people.bob, people).controls
     Connection.objects.update(closed_at=timezone.now() - timedelta(seconds=31))
     assert denied(people.bob, people, inside=True) == Code.OWNER_AWAY
+
+
+@pytest.mark.parametrize(("place", "there"), [(Which.TERMINAL, True), (Which.APP, True), (Which.FILES, False)])
+def test_an_owner_is_there_where_they_see_the_others_work(people: Facility, place: Which, there: bool) -> None:
+    Connection.objects.create(instance=people.machine, user=people.alice, which=place, role=Role.CONTROL)
+    assert owner_here(people.machine, Policy.current(), timezone.now()) is there
 
 
 def test_an_owner_whose_relay_was_killed_is_away(people: Facility) -> None:
