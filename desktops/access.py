@@ -392,11 +392,12 @@ def _tls(instance: Instance) -> Tls | None:
     return Tls(settings.VISA_CONSOLE_CA, name) if name else None
 
 
-def _shell(instance: Instance) -> tuple[str, int, str] | None:
+def shell_place(instance: Instance) -> tuple[str, int, str] | None:
+    """Address, port and secret of the machine's SSH server, while it can be entered."""
     port = instance.plan.image.port(Protocol.SSH)
     if instance.state not in OPENABLE or not instance.address or port is None or not instance.ssh_secret:
         return None
     return instance.address, port, instance.ssh_secret
 
 
-_PLACES = {Which.SCREEN: _desktop, Which.CONSOLE: _console, Which.TERMINAL: _shell, Which.FILES: _shell}
+_PLACES = {Which.SCREEN: _desktop, Which.CONSOLE: _console, Which.TERMINAL: shell_place, Which.FILES: shell_place}

@@ -60,7 +60,7 @@ async def _open(session_key: str, uuid: UUID) -> FileLine | Denied:
     command = files.WRITE if ticket.role is Role.CONTROL else files.READ
     try:
         connection = await shell_of(ticket).connect(ticket.username, command, SHELL_PATIENCE)
-        found = await Files.open(connection, await in_database(_folders, ticket.instance_id))
+        found = await Files.open(connection, await in_database(folders_of, ticket.instance_id))
     except (ShellUnavailable, asyncssh.Error, OSError) as why:
         log.warning("machine %s: its files did not open: %s", ticket.instance_id, why)
         return access.NOT_YET
@@ -71,7 +71,7 @@ async def _open(session_key: str, uuid: UUID) -> FileLine | Denied:
     return line
 
 
-def _folders(instance_id: int) -> list[str]:
+def folders_of(instance_id: int) -> list[str]:
     """Where the data of the machine's experiments lie."""
     machine = Instance.objects.get(pk=instance_id)
     return [path for path in machine.experiments.values_list("data_path", flat=True) if path.startswith("/")]

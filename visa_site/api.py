@@ -193,6 +193,7 @@ urlpatterns = [
         name="api-docs",
     ),
     path("", include("desktops.api.room")),
+    path("", include("desktops.api.runs")),
     path("", include("desktops.api.support")),
     path("", include("desktops.api.sharing")),
     path("", include(router.urls)),

@@ -153,7 +153,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 3,
 }
 CELERY_BEAT_SCHEDULER = "visa_site.celery:HeartbeatScheduler"
-CELERY_IMPORTS = ["instances.expiry", "instances.jobs", "instances.kernels", "instances.letters"]
+CELERY_IMPORTS = [
+    "instances.expiry",
+    "instances.jobs",
+    "instances.kernels",
+    "instances.letters",
+    "desktops.following",
+]
 CELERY_BEAT_SCHEDULE = {
     "letters": {"task": "instances.letters.deliver_due", "schedule": 60.0, "options": {"expires": 60}},
     "jobs": {"task": "instances.jobs.hear_jobs", "schedule": 120.0, "options": {"expires": 120}},
@@ -161,6 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire": {"task": "instances.expiry.expire", "schedule": 60.0, "options": {"expires": 60}},
     "sweep": {"task": "instances.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "attend": {"task": "desktops.tasks.attend", "schedule": 5.0, "options": {"expires": 5}},
+    "runs": {"task": "desktops.following.follow", "schedule": 3.0, "options": {"expires": 3}},
     "forget": {"task": "instances.tasks.forget", "schedule": 3600.0, "options": {"expires": 3600}},
     "thumbnails": {"task": "instances.tasks.thumbnails", "schedule": 30.0, "options": {"expires": 30}},
 }

@@ -1,6 +1,7 @@
 from desktops.models.chat import ChatMessage, ChatRead
 from desktops.models.connections import FRESH, SEEN_EVERY, Connection, Which
 from desktops.models.rooms import ControlAsk, Mode, OwnerAway, Policy, Room
+from desktops.models.runs import NotebookRun
 from desktops.models.sharing import Invitation, Pass
 from desktops.models.support import AccessRequest, HelpRequest
 
@@ -15,6 +16,7 @@ __all__ = [
     "HelpRequest",
     "Invitation",
     "Mode",
+    "NotebookRun",
     "OwnerAway",
     "Pass",
     "Policy",

@@ -6,6 +6,7 @@ live in this process's memory and end with the connection. Who answers must prov
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +55,20 @@ class Shell:
         except (asyncssh.Error, OSError) as cause:
             raise ShellUnavailable(f"No shell opens at {self.host}:{self.port}: {cause!r}") from cause
 
+    async def ask(self, who: str, command: str, asked: bytes, most: int) -> bytes:
+        """What `command` prints when `asked` is its input, or the first `most` bytes of it. Raises ShellUnavailable."""
+        connection = await self.connect(who, command, SHELL_PATIENCE)
+        try:
+            async with asyncio.timeout(SHELL_PATIENCE):
+                process = await connection.create_process(encoding=None)
+                process.stdin.write(asked)
+                process.stdin.write_eof()
+                return await _first_of(process.stdout, most)
+        except (asyncssh.Error, OSError) as cause:
+            raise ShellUnavailable(f"{command} does not answer at {self.host}:{self.port}: {cause!r}") from cause
+        finally:
+            connection.abort()
+
     def credentials(self, who: str, command: str) -> dict[str, Any]:
         """What asyncssh is told of whom we are, and of who must answer."""
         authority = asyncssh.import_private_key(trust.private_text(trust.authority_key(self.secret, self.generation)))
@@ -77,6 +92,13 @@ class Shell:
             "known_hosts": ([host], [], []),
             "server_host_key_algs": ["ssh-ed25519"],
         }
+
+
+async def _first_of(reader: asyncssh.SSHReader[bytes], most: int) -> bytes:
+    said = b""
+    while len(said) < most and (data := await reader.read(most - len(said))):
+        said += data
+    return said
 
 
 def _plain(timeout: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import posixpath
 import re
@@ -13,7 +12,6 @@ from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
-import asyncssh
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -31,7 +29,7 @@ from desktops.shell import preview as previews
 from desktops.shell.files import Entry, Problem, Upload
 from desktops.shell.line import FileLine
 from desktops.shell.paths import Unfit, key_of, name_of, path_of, shown
-from desktops.shell.ssh import SHELL_PATIENCE, ShellUnavailable
+from desktops.shell.ssh import ShellUnavailable
 from desktops.views.serving import find, sorry, with_files
 from desktops.words import file_words
 from experiments.models import User
@@ -210,26 +208,12 @@ async def _structure(request: HttpRequest, path: bytes) -> list[dict[str, Any]] 
     if not isinstance(ticket, Ticket):
         return None
     try:
-        connection = await filing.shell_of(ticket).connect(ticket.username, HDF5_READER, SHELL_PATIENCE)
-        async with connection:
-            process = await connection.create_process(encoding=None)
-            process.stdin.write(path)
-            process.stdin.write_eof()
-            said = await _everything(process.stdout)
-    except (ShellUnavailable, asyncssh.Error, OSError):
+        said = await filing.shell_of(ticket).ask(ticket.username, HDF5_READER, path, MOST_STRUCTURE)
+    except ShellUnavailable:
         return None
     return [
         _structure_line(line) for line in said.splitlines() if line.startswith(b"{") and line.endswith(b"}")
     ] or None
-
-
-async def _everything(reader: asyncssh.SSHReader[bytes]) -> bytes:
-    """What it says until its end, or so much of it as may be shown."""
-    said = b""
-    async with asyncio.timeout(SHELL_PATIENCE):
-        while len(said) < MOST_STRUCTURE and (data := await reader.read(MOST_STRUCTURE)):
-            said += data
-    return said
 
 
 def _structure_line(line: bytes) -> dict[str, Any]:

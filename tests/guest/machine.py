@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any
 from tests.servers import wait_until
 
 FILES = Path(__file__).parents[2] / "guest/files"
+FULL = FILES.with_name("files-full")
 LIBRARY = FILES / "usr/lib/visa"
-OVERLAID = ("etc", "home", "var")
+OVERLAID = ("etc", "home", "var", "root")
 # The VNC server's own tool is part of the image, not of this system: this double marks what it was given.
 VNCPASSWD = '#!/bin/sh\n[ "$*" = -f ] || exit 9\nprintf "hidden:"\ncat\n'
 SETUP = """
@@ -26,9 +28,16 @@ mount --bind "$MACHINE/run" /run
 mount --bind "$MACHINE/tmp" /tmp
 """
 PERSONALISE = SETUP + 'exec "$VISA_LIB/personalise"'
-# sshd and the terminal as in the image, where systemd starts them.
+# sshd and the terminal as in the image, where systemd starts them. This project's Python, which may lie in root's home,
+# stands for JupyterLab's.
 SERVE = (
-    'mount -t overlay overlay -o "lowerdir=$MACHINE/usr:/usr" /usr'
+    """
+mount -t overlay overlay -o "lowerdir=$MACHINE/usr:/usr" /usr
+mount -t overlay overlay -o "lowerdir=/root,upperdir=$MACHINE/root,workdir=$MACHINE/.root" /root
+mount -t tmpfs -o mode=755 tmpfs /opt
+mkdir /opt/jupyter
+mount --bind "$PYTHON" /opt/jupyter
+"""
     + SETUP
     + """
 /usr/lib/visa/personalise
@@ -64,11 +73,13 @@ class Machine:
         """The machine's SSH server on loopback, with the owner's terminal behind it; its log is the file `log`."""
         for name in ("usr", "etc/ssh/sshd_config.d"):
             shutil.copytree(FILES / name, self.folder / name, dirs_exist_ok=True)
+        shutil.copytree(FULL / "usr/lib/visa", self.folder / "usr/lib/visa", dirs_exist_ok=True)
         world = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private"]
         with (self.folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [*world, "sh", "-c", SERVE],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=self.environment() | {"PORT": str(port)},
+                stdin=subprocess.PIPE, stdout=log, stderr=log,
+                env=self.environment() | {"PORT": str(port), "PYTHON": sys.prefix},
             )  # fmt: skip
         assert process.stdin
         process.stdin.write(json.dumps(document).encode())
@@ -110,8 +121,9 @@ def new_machine(folder: Path) -> Machine:
     for name in OVERLAID:
         (folder / name).mkdir()
         (folder / f".{name}").mkdir()
-    for name in ("run", "run/bin", "tmp"):
+    for name in ("run", "run/bin", "run/visa-busy", "tmp"):
         (folder / name).mkdir()
+    (folder / "run/visa-busy").chmod(0o1777)
     # A copy, as what is mounted over /run and /tmp may hide the place where this project lies.
     shutil.copytree(LIBRARY, folder / "run/lib")
     vncpasswd = folder / "run/bin/vncpasswd"
