@@ -1,8 +1,8 @@
 """What workers do for notebook runs: have machines begin and stop them, and hear how they stand.
 
 Each row says when its machine is asked next. Who takes rows moves that moment on first, so that no two workers ask
-one machine, and what a killed worker had taken comes again by itself. Silence changes nothing: a machine that sleeps or does
-not answer keeps its runs as they are.
+one machine, and what a killed worker had taken comes again by itself. Silence changes nothing: a machine that sleeps or
+does not answer keeps its runs as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from django.utils.translation import gettext_noop as _
 
 from desktops import access
 from desktops.models import NotebookRun
-from desktops.models.runs import MAX_PROBLEM
+from desktops.models.runs import MAX_PROBLEM, RunState
 from desktops.shell import runs
 from desktops.shell.runs import Told, Wanted
 from desktops.shell.ssh import Shell, ShellUnavailable
@@ -66,7 +66,7 @@ def follow() -> None:
 
 def _end_of_deleted(now: datetime) -> None:
     lost = NotebookRun.objects.open().filter(instance__state__in=[State.BINNED, State.DELETED])
-    lost.update(state=NotebookRun.State.INTERRUPTED, problem=DELETED, ended_at=now)
+    lost.update(state=RunState.INTERRUPTED, problem=DELETED, ended_at=now)
 
 
 def take(now: datetime) -> list[Runs]:
@@ -110,12 +110,12 @@ async def _ask(open_runs: Runs, at_once: asyncio.Semaphore) -> None:
 
 def wanted(open_runs: Runs) -> list[Wanted]:
     """What a machine is asked: as many runs at a time as it has CPUs, the first that came first."""
-    free = open_runs[0].instance.vcpus - sum(run.state == NotebookRun.State.RUNNING for run in open_runs)
+    free = open_runs[0].instance.vcpus - sum(run.state == RunState.RUNNING for run in open_runs)
     asked = []
     for run in open_runs:
         if run.stop_asked_at:
             asked.append(Wanted(str(run.uuid), "stop"))
-        elif run.state == NotebookRun.State.RUNNING:
+        elif run.state == RunState.RUNNING:
             asked.append(Wanted(str(run.uuid), "look"))
         elif free > 0:
             free -= 1
@@ -130,7 +130,7 @@ def write(open_runs: Runs, told: dict[str, Told], now: datetime) -> None:
     if any(changed):
         open_runs[0].instance.tell("runs")
     if any(not run.is_open for run, _said in heard):
-        waiting = NotebookRun.objects.filter(instance=open_runs[0].instance, state=NotebookRun.State.WAITING)
+        waiting = NotebookRun.objects.filter(instance=open_runs[0].instance, state=RunState.WAITING)
         waiting.update(due_at=now)
         ring()
 
@@ -149,13 +149,13 @@ def _note(run: NotebookRun, said: Told, now: datetime) -> bool:
 
 def _facts(run: NotebookRun, said: Told, now: datetime) -> dict[str, Any]:
     lost = {"unknown": FORGOTTEN, "interrupted": CUT_OFF}
-    state = NotebookRun.State.INTERRUPTED if said.state in lost else NotebookRun.State(said.state)
+    state = RunState.INTERRUPTED if said.state in lost else RunState(said.state)
     facts: dict[str, Any] = {"state": state, "problem": lost.get(said.state, said.problem)[:MAX_PROBLEM]}
     if said.cells:
         facts["cells_done"], facts["cells"] = said.cells
-    if run.started_at is None and state != NotebookRun.State.WAITING:
+    if run.started_at is None and state != RunState.WAITING:
         facts["started_at"] = now
-    if state not in {NotebookRun.State.WAITING, NotebookRun.State.RUNNING}:
+    if state not in {RunState.WAITING, RunState.RUNNING}:
         facts["ended_at"] = now
     return facts
 

@@ -76,7 +76,7 @@ async def _check_program(found: Files) -> None:
 
 
 async def _notebook(found: Files, said: str) -> bytes:
-    path = await _at_field("notebook", found.resolve, _from_home(found, said, "notebook"))
+    path: bytes = await _at_field("notebook", found.resolve, _from_home(found, said, "notebook"))
     entry: Entry = await _at_field("notebook", found.entry, path)
     if entry.kind != "file" or not path.endswith(b".ipynb"):
         raise Refused(_("This is no notebook. Its name ends with .ipynb."), "notebook")
@@ -102,6 +102,7 @@ async def _output(found: Files, notebook: bytes, said: str, ident: UUID) -> str:
     if not path.endswith(b".ipynb") or len(posixpath.basename(path)) > LONGEST_NAME:
         raise Refused(_("Give the result a name that ends with .ipynb and is not too long."), "output")
     place = await _at_field("output", found.place, path)
+    await _at_field("output", found.entry, posixpath.dirname(place))
     try:
         await found.entry(place)
     except Problem as problem:

@@ -273,6 +273,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RoleEnum": "experiments.models.Role.choices",
         "MemberRoleEnum": "instances.models.MemberRole.choices",
+        "RunStateEnum": "desktops.models.runs.RunState.choices",
         "OfferedRoleEnum": "desktops.models.sharing.ROLES",
     },
 }

@@ -16,6 +16,18 @@ MAX_PATH = 4000
 MAX_PROBLEM = 500
 
 
+class RunState(models.TextChoices):
+    WAITING = "waiting", _("Waiting")
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+    STOPPED = "stopped", _("Stopped")
+    INTERRUPTED = "interrupted", _("Interrupted")
+
+
+OPEN = (RunState.WAITING, RunState.RUNNING)
+
+
 class NotebookRunQuerySet(models.QuerySet["NotebookRun"]):
     def open(self) -> NotebookRunQuerySet:
         """Those that have not ended."""
@@ -28,14 +40,6 @@ class NotebookRun(models.Model):
     Both are absolute paths in the machine. The row says what is wanted; at `due_at` workers ask how it stands there.
     """
 
-    class State(models.TextChoices):
-        WAITING = "waiting", _("Waiting")
-        RUNNING = "running", _("Running")
-        DONE = "done", _("Done")
-        FAILED = "failed", _("Failed")
-        STOPPED = "stopped", _("Stopped")
-        INTERRUPTED = "interrupted", _("Interrupted")
-
     uuid = models.UUIDField(default=uuid4, unique=True, editable=False)
     request_key = models.UUIDField(default=uuid4, editable=False)
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="notebook_runs")
@@ -43,7 +47,7 @@ class NotebookRun(models.Model):
     notebook = models.CharField(_("notebook"), max_length=MAX_PATH)
     output = models.CharField(_("result"), max_length=MAX_PATH)
     parameters = models.JSONField(_("parameters"), default=dict)
-    state = models.CharField(_("state"), max_length=12, choices=State.choices, default=State.WAITING)
+    state = models.CharField(_("state"), max_length=12, choices=RunState.choices, default=RunState.WAITING)
     problem = models.CharField(_("problem"), max_length=MAX_PROBLEM, blank=True)
     cells_done = models.PositiveIntegerField(_("cells done"), null=True)
     cells = models.PositiveIntegerField(_("cells"), null=True)
@@ -71,6 +75,3 @@ class NotebookRun(models.Model):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
-
-
-OPEN = (NotebookRun.State.WAITING, NotebookRun.State.RUNNING)
