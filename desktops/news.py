@@ -17,6 +17,9 @@ from experiments.models import RoleGrant, User
 from instances.models import Instance, Member, Transition
 from instances.signals import noticed, observed, transitioned
 
+Bell = tuple[str, dict[str, Any]]
+"""A group, and what it hears."""
+
 Event = dict[str, Any]
 """{"type": "instance", "id": UUID, "state": State, "what": what changed}, as the browser gets it."""
 
@@ -43,25 +46,22 @@ def connect() -> None:
 
 
 def _moved(sender: object, instance: Instance, transition: Transition, **rest: object) -> None:
-    tell_room(instance)
-    _tell_members(instance, "state")
+    control.ring([*_room_bells(instance), *_member_bells(instance, "state")])
 
 
 def _observed(sender: object, instance: Instance, what: str, **rest: object) -> None:
-    _tell_members(instance, what)
-    if what not in SMALL:
-        tell_room(instance)
-        _tell_support(instance)
+    bells = _member_bells(instance, what)
+    control.ring(bells if what in SMALL else [*bells, *_room_bells(instance)])
 
 
 def _noticed(sender: object, user_ids: list[int], **rest: object) -> None:
     control.tell([control.of_user(pk) for pk in user_ids], {"type": "news", "event": {"type": "notice"}})
 
 
-def _tell_members(instance: Instance, what: str) -> None:
+def _member_bells(instance: Instance, what: str) -> list[Bell]:
     people = set(Member.objects.filter(instance=instance).values_list("user_id", flat=True)) | {instance.owner_id}
     event: Event = {"type": "instance", "id": str(instance.uuid), "state": str(instance.state), "what": what}
-    control.tell([control.of_user(person) for person in people], {"type": "news", "event": event})
+    return [(control.of_user(person), {"type": "news", "event": event}) for person in people]
 
 
 def _signed_out(sender: object, request: HttpRequest | None, **rest: object) -> None:
@@ -102,25 +102,24 @@ def _pass_changed(sender: object, instance: Pass, **rest: object) -> None:
 
 def tell_room(instance: Instance) -> None:
     """After commit: sockets at this machine look at their rights again, and pages fetch the room anew."""
+    bells = _room_bells(instance)
+    transaction.on_commit(lambda: control.ring(bells))
+
+
+def _room_bells(instance: Instance) -> list[Bell]:
+    """Also the support pages; each person's shows only what they support."""
     uuid = str(instance.uuid)
-    bells: list[tuple[str, dict[str, Any]]] = [
+    return [
         (control.of_instance(instance.uuid), control.LOOK_AGAIN),
         (control.of_room(instance.uuid), {"type": "news", "event": {"type": "room", "id": uuid}}),
         (control.SUPPORT, {"type": "news", "event": {"type": "support", "id": uuid}}),
     ]
-    transaction.on_commit(lambda: control.ring(bells))
 
 
 def tell_request(instance: Instance, asker: User) -> None:
     """After commit: a supporter's access changed, which owner and supporter hear wherever they are."""
     tell_people({instance.owner_id, asker.pk}, {"type": "request", "id": str(instance.uuid)})
     tell_room(instance)
-
-
-def _tell_support(instance: Instance) -> None:
-    """The support pages; each person's shows only what they support."""
-    event: Event = {"type": "support", "id": str(instance.uuid)}
-    control.tell([control.SUPPORT], {"type": "news", "event": event})
 
 
 def tell_people(people: Iterable[int], event: Event) -> None:

@@ -125,7 +125,7 @@ def _is_off(driver: Driver, instance: Instance) -> bool:
 
 
 def _find(driver: Driver, instance: Instance) -> DomainStatus | None:
-    return next((status for status in driver.observe() if status.uuid == instance.uuid), None)
+    return next(iter(driver.observe([instance.uuid])), None)
 
 
 def _turn_over(move: Relocation) -> bool:

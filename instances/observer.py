@@ -87,10 +87,14 @@ def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> bool:
     return on_its_way
 
 
-def settle_some(host_id: int, statuses: Iterable[DomainStatus], now: datetime, uuids: set[UUID]) -> bool:
+Look = Callable[[set[UUID]], Iterable[DomainStatus]]
+"""A look at some domains of a host."""
+
+
+def settle_some(host_id: int, look: Look, now: datetime, told: set[UUID]) -> bool:
     """As `settle`, for the machines alone of which an event told, and those on their way: the others have time."""
-    rows = Row.of(host_id, Q(uuid__in=uuids) | Q(state__in=WORKING))
-    return _agree(rows, {status.uuid: status for status in statuses}, now)
+    rows = Row.of(host_id, Q(uuid__in=told) | Q(state__in=WORKING))
+    return _agree(rows, {status.uuid: status for status in look({row.uuid for row in rows})}, now)
 
 
 def _agree(rows: list[Row], seen: dict[UUID, DomainStatus], now: datetime) -> bool:

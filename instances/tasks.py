@@ -236,7 +236,7 @@ def _is_running(driver: Driver, instance: Instance) -> bool:
 
 
 def _find(driver: Driver, instance: Instance) -> DomainStatus | None:
-    return next((status for status in driver.observe() if status.uuid == instance.uuid), None)
+    return next(iter(driver.observe([instance.uuid])), None)
 
 
 @shared_task

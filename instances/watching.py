@@ -25,7 +25,6 @@ from instances.tasks import for_staff, write_capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from uuid import UUID
 
     from instances.drivers.base import DomainEvent, DomainStatus
@@ -121,16 +120,12 @@ class HostWatch:
         while not self.stopped.is_set():
             self.wake.clear()
             heard = {self.heard.popleft() for _number in range(len(self.heard))}
-            now, begun = timezone.now(), monotonic()
-            self.looking_since = begun
-            statuses = driver.observe()
-            self.looking_since = None
-            self.misses = 0
+            begun = monotonic()
             if begun >= self.full_at:
-                _guarded(self._settle, statuses, now)
+                _guarded(self._settle, driver)
                 self.full_at = begun + LOOK_AT_REST
             else:
-                _guarded(self._settle_some, statuses, now, heard)
+                _guarded(self._settle_some, driver, heard)
             if not self.too_slow(monotonic() - begun) and not self.well:
                 self.well = True
                 self.unmeasured.set()
@@ -185,11 +180,21 @@ class HostWatch:
         except DriverError as error:
             Host.objects.filter(pk=self.host_id).update(problem=for_staff(error))
 
-    def _settle(self, statuses: list[DomainStatus], now: datetime) -> None:
+    def _settle(self, driver: Driver) -> None:
+        now = timezone.now()
+        statuses = self._see(driver)
         self.busy = observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
 
-    def _settle_some(self, statuses: list[DomainStatus], now: datetime, heard: set[UUID]) -> None:
-        self.busy = observer.settle_some(self.host_id, statuses, now, heard)
+    def _settle_some(self, driver: Driver, heard: set[UUID]) -> None:
+        now = timezone.now()
+        self.busy = observer.settle_some(self.host_id, lambda some: self._see(driver, some), now, heard)
+
+    def _see(self, driver: Driver, only: set[UUID] | None = None) -> list[DomainStatus]:
+        self.looking_since = monotonic()
+        statuses = driver.observe(only)
+        self.looking_since = None
+        self.misses = 0
+        return statuses
 
     def _missed(self, problem: str) -> None:
         self.misses += 1

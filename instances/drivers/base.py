@@ -6,7 +6,7 @@ that one suite of tests can hold every driver to the same promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -239,8 +239,8 @@ class Driver(Protocol):
     def destroy(self, uuid: UUID) -> None:
         """No domain, disk, seed or saved memory of this machine is left; absent is success."""
 
-    def observe(self) -> list[DomainStatus]:
-        """Every domain that carries this deployment's metadata."""
+    def observe(self, only: Collection[UUID] | None = None) -> list[DomainStatus]:
+        """Every domain that carries this deployment's metadata; or those of `only` that there are."""
 
     def activity(self, uuid: UUID) -> Activity:
         """What works in the guest; nothing where no agent answers. One whose agent hangs costs two seconds."""

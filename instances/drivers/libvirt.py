@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BytesIO
@@ -56,6 +56,7 @@ _FIRST_RETRY_S, _LAST_RETRY_S = 0.25, 10.0
 _CHECK_ALIVE_S = 2.0
 _READ_ANEW_S = 60.0
 _AGENT_S, _AGENT_LOOK_S = 2, 0.2
+_Looked = tuple[libvirt.virDomain, dict[str, Any]]
 _STATS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
 
 _POWER: Final[dict[int, Power]] = {
@@ -633,21 +634,32 @@ class LibvirtDriver:
 
     # Looking
 
-    def observe(self) -> list[DomainStatus]:
+    def observe(self, only: Collection[UUID] | None = None) -> list[DomainStatus]:
         if time.monotonic() - self._read_since > _READ_ANEW_S:
             self._read, self._read_since = {}, time.monotonic()
         with _explained(_("The host could not be looked at.")):
-            host = self._host()
-            hibernated = {found.UUID() for found in host.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)}
-            leases = self._leases()
-            found = [
-                self._status(domain, stats, hibernated, leases)
-                for domain, stats in host.getAllDomainStats(_STATS, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
-            ]
+            hibernated, looked = self._look_at_all() if only is None else self._look_at(only)
+            leases = self._leases() if looked else {}
+            found = [self._status(domain, stats, domain.UUID() in hibernated, leases) for domain, stats in looked]
             return [status for status in found if status is not None]
 
+    def _look_at_all(self) -> tuple[set[bytes], list[_Looked]]:
+        asleep = self._host().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+        looked = self._host().getAllDomainStats(_STATS, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
+        return {domain.UUID() for domain in asleep}, looked
+
+    def _look_at(self, only: Collection[UUID]) -> tuple[set[bytes], list[_Looked]]:
+        absent = libvirt.VIR_ERR_NO_DOMAIN
+        there = [_unless(absent, self._host().lookupByUUID, uuid.bytes) for uuid in only]
+        found = [domain for domain in there if domain is not None]
+        if not found:
+            return set(), []  # an empty list would mean all of them
+        asleep = {domain.UUID() for domain in found if _unless(absent, domain.hasManagedSaveImage, 0)}
+        nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        return asleep, self._host().domainListGetStats(found, _STATS, nowait)
+
     def _status(
-        self, domain: libvirt.virDomain, stats: dict[str, Any], hibernated: set[bytes], leases: dict[str, list[str]]
+        self, domain: libvirt.virDomain, stats: dict[str, Any], hibernated: bool, leases: dict[str, list[str]]
     ) -> DomainStatus | None:
         power = _power(stats)
         facts = self._facts(domain, power)
@@ -660,7 +672,7 @@ class LibvirtDriver:
             power=power,
             addresses=tuple(leases.get(facts.mac, ())) if up else (),
             console=facts.console if up and self._can_be_watched(facts.console) else None,
-            hibernated=domain.UUID() in hibernated,
+            hibernated=hibernated,
             cpu_seconds=stats.get("cpu.time", 0) / 1e9 if up else 0.0,
         )
 

@@ -20,6 +20,7 @@ from instances.drivers.base import (
 )
 from instances.drivers.domain import domain_name, mac_address
 from instances.drivers.libvirt import LibvirtDriver
+from instances.judgement import RUNNING
 from tests.instances.drivers.machines import Eyes, a_spec
 from tests.servers import wait_until
 
@@ -174,6 +175,27 @@ def test_destroying_takes_the_disks_of_a_domain_that_is_already_gone(
     assert eyes.of(spec.uuid) == set()
 
 
+def test_a_look_at_some_sees_what_a_look_at_all_sees_of_them(driver: LibvirtDriver, blank: BaseImage) -> None:
+    running, asleep, other = a_spec(blank), a_spec(blank), a_spec(blank)
+    for spec in (running, asleep, other):
+        driver.create(spec)
+    for spec in (running, asleep):
+        driver.start(spec.uuid)
+    driver.hibernate(asleep.uuid)
+    wanted = {running.uuid, asleep.uuid}
+    seen = {status.uuid: dataclasses.replace(status, cpu_seconds=0.0) for status in driver.observe([*wanted, uuid4()])}
+    everything = [dataclasses.replace(status, cpu_seconds=0.0) for status in driver.observe()]
+    assert seen == {status.uuid: status for status in everything if status.uuid in wanted}
+    assert seen[asleep.uuid].hibernated
+    assert seen[running.uuid].power in RUNNING
+
+
+def test_a_look_at_none_and_at_one_that_is_not_there_sees_nothing(driver: LibvirtDriver, blank: BaseImage) -> None:
+    driver.create(a_spec(blank))
+    assert driver.observe([]) == []
+    assert driver.observe([uuid4()]) == []
+
+
 @pytest.mark.parametrize("verb", ["start", "stop", "reboot", "hibernate"])
 def test_a_machine_that_is_not_there_is_a_clear_error(driver: LibvirtDriver, verb: str) -> None:
     with pytest.raises(DriverError, match="no longer exists") as raised:
@@ -191,7 +213,7 @@ def test_any_title_is_only_a_title(driver: LibvirtDriver, blank: BaseImage, titl
 def test_a_foreign_domain_is_neither_seen_nor_touched(driver: LibvirtDriver, eyes: Eyes) -> None:
     stranger = eyes.define_foreign("somebody-elses")
     try:
-        assert driver.observe() == []
+        assert driver.observe() == driver.observe([stranger]) == []
         for verb in (driver.start, driver.stop, driver.reboot, driver.hibernate, driver.destroy):
             with pytest.raises(DriverError, match="not VISA's own") as raised:
                 verb(stranger)
@@ -207,7 +229,7 @@ def test_another_deployments_machine_is_neither_seen_nor_touched(
     spec = a_spec(blank)
     driver.create(spec)
     with closing(open_host(dataclasses.replace(host, deployment=uuid4()))) as other:
-        assert other.observe() == []
+        assert other.observe() == other.observe([spec.uuid]) == []
         assert other.leftovers() == []
         with pytest.raises(DriverError, match="not VISA's own"):
             other.destroy(spec.uuid)
