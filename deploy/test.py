@@ -1,14 +1,13 @@
 """`make test`: the whole suite, in namespaces of its own (tests/cell), so that nothing of this host is touched.
 
-What needs neither PostgreSQL nor machines runs beside the rest, in a cell of its own: two cores share the work. Words
-on the command line go to every round.
+Rounds that do not get into each other's way run beside each other, each in a cell of its own: two cores share the
+work. Browsers are looked at by the second, so they never run while machines boot. Words on the command line go to
+every round.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
-from typing import IO
 
 from deploy import image
 from deploy.install import PYTHON
@@ -24,27 +23,26 @@ def main() -> int:
     words = sys.argv[1:]
     with image.being_built("ci", ROOT / "var" / "images") as builder:  # the cell has no network to build it in
         image.follow(builder)
-    with tempfile.TemporaryFile() as out, beside(words, out) as other:
-        say("Tests on PostgreSQL; beside them, those on SQLite")
-        ended = {in_a_cell([str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words])}
-        say("Tests on real machines")
-        ended |= {in_a_cell([*PYTEST, "-m", "qemu", *words])}
-        say("Tests on SQLite")
-        ended |= {other.wait()}
-        out.seek(0)
-        sys.stdout.write(out.read().decode(errors="replace"))
+    on_postgres = [str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words]
+    in_browsers = [*PYTEST, "-m", "browser and not qemu", *words]
+    on_machines = [*PYTEST, "-m", "qemu", *words]
+    rest = [*PYTEST, "-m", "not postgres and not browser and not qemu", *words]
+    say("Tests in browsers; beside them, those on PostgreSQL")
+    ended = beside(in_browsers, on_postgres)
+    say("Tests on real machines; beside them, all others")
+    ended |= beside(on_machines, rest)
     harmless = {0, NO_TESTS} if words else {0}
     return 0 if ended <= harmless else 1
 
 
-def beside(words: list[str], out: IO[bytes]) -> subprocess.Popen[bytes]:
-    """What it says is kept in `out`, lest two rounds talk at once."""
-    command = [CELL, *PYTEST, "-m", "not postgres and not qemu", *words]
-    return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
-
-
-def in_a_cell(command: list[str]) -> int:
-    return subprocess.run([CELL, *command], cwd=ROOT, env=os.environ, check=False).returncode
+def beside(one: list[str], other: list[str]) -> set[int]:
+    """Their exit codes. What the other says comes after the first, lest both talk at once."""
+    with tempfile.TemporaryFile() as out:
+        second = subprocess.Popen([CELL, *other], cwd=ROOT, stdout=out, stderr=out)
+        ended = {subprocess.run([CELL, *one], cwd=ROOT, check=False).returncode, second.wait()}
+        out.seek(0)
+        sys.stdout.write(out.read().decode(errors="replace"))
+    return ended
 
 
 if __name__ == "__main__":

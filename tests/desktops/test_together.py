@@ -221,6 +221,16 @@ def alice_leaves_and_nobody_may_be_alone(house: House) -> None:
     came_or_went.send(Connection, connection=look)
 
 
+async def refused(page: Viewer, house: House) -> None:
+    """Once what this page says is no longer told on: the bell rings a moment before the rights are looked at."""
+    while True:
+        await says(page, "stroke", house.uuid, stroke="s", points=[[0, 0]])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(A_SECOND):
+                await heard(page, "error")
+                return
+
+
 @pytest.mark.parametrize("end", [remove_bob, close_bobs_screen, delete_machine, alice_leaves_and_nobody_may_be_alone])
 async def test_the_end_of_a_right_ends_what_is_heard_at_once(house: House, end: Callable[[House], None]) -> None:
     """SEC-05"""
@@ -229,6 +239,7 @@ async def test_the_end_of_a_right_ends_what_is_heard_at_once(house: House, end: 
         await in_database(end, house)
         async with asyncio.timeout(A_SECOND * 8):
             await heard(bob, "room")
+            await refused(bob, house)
         await says(alice, "pointer", house.uuid, x=0, y=0)
         await says(alice, "stroke", house.uuid, stroke="s", points=[[0, 0]])
         await says(bob, "stroke", house.uuid, stroke="s", points=[[0, 0]])

@@ -155,14 +155,17 @@ async def running(most: int) -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 async def test_large_messages_that_nobody_takes_fill_no_memory(grounds: Grounds, whole: bool) -> None:
-    """Without a limit these would hold 40 times 60 MiB, some of it twice."""
+    """Without a limit these would hold 40 times 60 MiB, some of it twice.
+
+    Who finds no room gives it back before they are gone, so that for half a second a few times as much may be there.
+    """
     async with flooding(grounds, whole) as browser:
         peak = Peak()
         sockets = await asyncio.gather(*[deaf(browser) for _socket in range(MANY)])
         await running(most=flight.PERSON // LARGE)
         person, process = flight.purses_of(grounds.people.alice.pk)
         assert 0 <= person.left <= flight.PERSON - LARGE + FREE, "one or two large ones wait to be taken"
-        assert peak.grown() < 4 * flight.PERSON, "about 200 MiB of 2,400"
+        assert peak.grown() < 6 * flight.PERSON, "about 200 MiB of 2,400, on a busy host 600"
         for _reader, writer in sockets:
             writer.transport.abort()
         await running(most=0)
