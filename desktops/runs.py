@@ -27,6 +27,9 @@ MOST_OPEN = 20
 LARGEST_PARAMETERS = 32 * 1024
 """Bytes, as JSON."""
 
+DEEPEST = 20
+"""Lists and objects in each other."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 _NUL = re.compile(r"(?<!\\)(\\\\)*\\u0000")  # as JSON has it; PostgreSQL keeps none
@@ -116,11 +119,18 @@ def _check_parameters(given: Any) -> None:
             raise Refused(
                 _("“%s” is no name of a parameter: letters, digits and _ make one.") % name[:80], "parameters"
             )
+    if _deeper(given, DEEPEST):
+        raise Refused(_("These parameters are nested too deeply."), "parameters")
     said = json.dumps(given, ensure_ascii=False)
     if not _is_text(said):
         raise Refused(_("These parameters hold something that is no text."), "parameters")
     if len(said.encode()) > LARGEST_PARAMETERS:
         raise Refused(_("These parameters are too long. Put them into a file that the notebook reads."), "parameters")
+
+
+def _deeper(value: Any, allowed: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return allowed == 0 or any(_deeper(one, allowed - 1) for one in inner)
 
 
 def _is_text(said: str) -> bool:

@@ -72,6 +72,12 @@ def test_only_the_language_is_ones_own_to_change(facility: Facility) -> None:
     assert not RoleGrant.objects.filter(user=facility.alice).exists()
 
 
+def test_json_that_is_nested_without_end_is_refused(facility: Facility) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    refused = program(issue(facility.alice)[1]).patch(ME, deep, content_type="application/json")
+    assert refused.status_code == 400
+
+
 def test_a_language_that_is_not_offered_is_refused(facility: Facility) -> None:
     assert list(body(program(issue(facility.alice)[1]).patch(ME, {"language": "tlh"}, format="json"), 400)) == [
         "language"

@@ -23,12 +23,12 @@ from desktops import following
 from desktops.models import NotebookRun
 from desktops.shell.runs import agree
 from experiments.models import User
-from instances.models import ImageProtocol, Instance, Plan, Protocol
+from instances.models import ImageProtocol, Instance, Member, Plan, Protocol
 from instances.states import State
 from tests.desktops.conftest import House, in_database
 from tests.desktops.machines import Silent, listening
 from tests.desktops.shell.guest import Guest
-from tests.desktops.shell.test_files import owned
+from tests.desktops.shell.test_files import drained, owned
 from tests.desktops.test_endpoint import until_async
 from tests.people import image, machine
 from visa_site.tokens import issue
@@ -236,6 +236,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("parameters", {"parameters": {"x": "y" * 40_000}}),
     ("parameters", {"parameters": {"x": "\0"}}),
     ("parameters", {"parameters": {"x": "\ud800"}}),
+    ("parameters", {"parameters": {"x": json.loads("[" * 30 + "]" * 30)}}),
     ("request_key", {"request_key": "once"}),
 ]
 
@@ -264,6 +265,29 @@ async def test_what_is_wrong_is_said_at_its_field_and_nothing_is_begun(alice: Pr
 def within(lab: Path, name: str, value: Any) -> Any:
     plain = name in {"notebook", "output"} and isinstance(value, str) and value and value[0] != "/"
     return f"{lab.name}/{value}" if plain else value
+
+
+async def test_a_result_ends_with_the_right_to_it_and_is_never_what_lies_outside(wired: House, lab: Path) -> None:
+    """SEC-05"""
+    with owned(lab / "huge.ipynb").open("wb") as file:
+        file.truncate(4 * 1024**3)
+    (lab / "out.ipynb").symlink_to("/etc/hostname")
+    places = [f"/home/mcurie/{lab.name}/{name}.ipynb" for name in ("huge", "out", "gone")]
+    huge, *others = [str((await in_database(ended_run, wired, place)).uuid) for place in places]
+    async with programming(wired, wired.people.bob) as bob:
+        for run in others:
+            assert (await bob.ask("GET", f"{run}/result/"))[0] == 409
+        async with bob.session.get(f"{bob.base}{huge}/result/") as answer:
+            await answer.content.readexactly(100_000)
+            await in_database(lambda: Member.objects.get(user=wired.people.bob).delete())
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await drained(answer)
+        assert (await bob.ask("GET", f"{huge}/"))[0] == 404
+    (lab / "huge.ipynb").unlink()
+
+
+def ended_run(house: House, output: str) -> NotebookRun:
+    return NotebookRun.objects.create(instance=house.people.machine, notebook="/x.ipynb", output=output, state="done")
 
 
 async def test_the_same_wish_twice_is_one_run(alice: Program, lab: Path) -> None:
