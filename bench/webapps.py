@@ -1,191 +1,257 @@
-"""The proxy of machines' web applications, as production serves it: what a request, a gigabyte and an idle socket cost.
+"""Our proxy of machines' web applications beside configurable-http-proxy and jupyter-server-proxy, in turns in one run.
 
-Run: python -m bench.webapps. The web server behind it is a process of its own, so that the costs are the proxy's alone;
-files of 2 GB go both ways by curl.
+Run: python -m bench.webapps [rounds] [names of proxies]. All three stand before the same web server (`bench._guest`),
+each as it is run in production; ours checks who asks and what they may do, the second nothing, the third its token. CPU
+is what the kernel says that the proxy's processes used, memory their proportional set size. Of the rounds the median
+counts.
 """
-
-from __future__ import annotations
 
 import asyncio
 import os
-import re
-import secrets
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-from aiohttp import web
+import uvloop
 
-from tests.servers import redis_server, wait_until
+from bench import _load as load
+from bench.relay import cpu_seconds, free_port, memory_kib, running
 
-GIB = 1024**3
-SIZE = 2 * GIB
-REQUESTS, AT_ONCE = 3000, 16
-SOCKETS = 200
-SITE_PORT, GUEST_PORT = 18600, 18601
+ROOT = Path(__file__).resolve().parent.parent
+MIB, GIB = 1024**2, 1024**3
+REQUESTS, AT_ONCE = 4000, 16
+MESSAGES, MESSAGE, SOCKETS = 3000, 1024, 50
+IDLE = 200
+FILE, FILES = 64 * MIB, 8
+"""Bytes of a file, and how many go each way in a round; jupyter-server-proxy holds each in memory and takes 100 MB."""
+
+LONG = 2 * GIB
+
+
+@dataclass
+class Proxy:
+    """One of the three: where it listens, how the machine is asked through it, and what was measured."""
+
+    name: str
+    port: int
+    prefix: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    streams: bool = True
+    pid: int = 0
+    found: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, what: str, value: float) -> None:
+        self.found.setdefault(what, []).append(value)
+
+    def said(self, path: str) -> bytes:
+        return load.request(self.prefix + path, self.headers)
+
+    def curl(self, path: str, *more: str) -> None:
+        said = [part for name, value in self.headers.items() for part in ("-H", f"{name}: {value}")]
+        address = f"http://127.0.0.1:{self.port}{self.prefix}{path}"
+        subprocess.run(["curl", "-sf", "-o", "/dev/null", *said, *more, address], check=True)
 
 
 def main() -> int:
-    if sys.argv[1:] == ["guest"]:
-        web.run_app(_guest(), host="127.0.0.1", port=GUEST_PORT, print=None, access_log=None)
-        return 0
-    with tempfile.TemporaryDirectory(prefix="visa-bench-") as folder:
-        os.environ |= {
-            "VISA_HOME": folder,
-            "VISA_SECRET_KEY": secrets.token_urlsafe(50),
-            "VISA_REDIS_SOCKET": f"{folder}/redis.sock",
-            "VISA_PORT": str(SITE_PORT),
-            "DJANGO_SETTINGS_MODULE": "visa_site.settings",
-            "VISA_LOG_LEVEL": "ERROR",
-        }
-        Path(folder, "static").mkdir()
-        with redis_server(Path(folder, "redis.sock")), _running([sys.executable, "-m", "bench.webapps", "guest"]):
-            _measure()
+    rounds, wanted = int((sys.argv[1:] or ["3"])[0]), set(sys.argv[2:])
+    with tempfile.TemporaryDirectory(prefix="visa-bench-") as folder, ExitStack() as stack:
+        guest = free_port()
+        stack.enter_context(running([sys.executable, "-m", "bench._guest", str(guest)], guest))
+        home = Path(folder)
+        ways = [ours(home, guest), configurable_http_proxy(guest), jupyter_server_proxy(home, guest)]
+        proxies = [stack.enter_context(way) for way in ways]
+        proxies = [proxy for proxy in proxies if not wanted or proxy.name in wanted]
+        uvloop.run(_measure(proxies, rounds, home))
+    _print_table(proxies)
     return 0
 
 
-def _guest() -> web.Application:
-    app = web.Application(client_max_size=0)
-    app.add_routes([web.get("/small", _small), web.get("/large", _large), web.put("/take", _take)])
-    app.add_routes([web.get("/echo", _echo)])
-    return app
+@contextmanager
+def ours(home: Path, guest: int) -> Iterator[Proxy]:
+    """The site as production serves it, and Alice in her machine's JupyterLab."""
+    from bench._site import serving  # noqa: PLC0415 - it sets Django up, for this proxy alone
 
-
-async def _small(request: web.Request) -> web.StreamResponse:
-    return web.Response(body=b"x" * 1024)
-
-
-async def _large(request: web.Request) -> web.StreamResponse:
-    answer = web.StreamResponse(headers={"Content-Length": str(SIZE)})
-    await answer.prepare(request)
-    piece = bytes(1024 * 1024)
-    for _ in range(SIZE // len(piece)):
-        await answer.write(piece)
-    return answer
-
-
-async def _take(request: web.Request) -> web.StreamResponse:
-    size = 0
-    async for piece in request.content.iter_any():
-        size += len(piece)
-    return web.Response(text=str(size))
-
-
-async def _echo(request: web.Request) -> web.StreamResponse:
-    socket = web.WebSocketResponse()
-    await socket.prepare(request)
-    async for said in socket:
-        await socket.send_bytes(said.data)
-    return socket
+    with serving(home, guest) as (port, pid, headers):
+        yield Proxy("ours", port, "", load.USUAL | headers, pid=pid)
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[int]:
-    with subprocess.Popen(command) as process:
-        yield process.pid
-        process.terminate()
+def configurable_http_proxy(guest: int) -> Iterator[Proxy]:
+    """As JupyterHub starts it, with the one route."""
+    port, program = free_port(), ROOT / "node_modules/.bin/configurable-http-proxy"
+    command = [str(program), "--ip", "127.0.0.1", "--port", str(port), "--api-ip", "127.0.0.1", "--api-port"]
+    command += [str(free_port()), "--log-level", "error", "--default-target", f"http://127.0.0.1:{guest}"]
+    with running(command, port) as pid:
+        origin = f"http://127.0.0.1:{port}"
+        yield Proxy("configurable-http-proxy", port, "", load.USUAL | {"Host": origin[7:], "Origin": origin}, pid=pid)
 
 
-def _measure() -> None:
-    import django  # noqa: PLC0415 - the environment had to be told first
-
-    django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
-
-    from deploy.supervision import site_programs  # noqa: PLC0415
-    from desktops.webapps.origins import Address  # noqa: PLC0415
-    from desktops.webapps.tickets import cookie  # noqa: PLC0415
-    from tests.desktops.webapps.conftest import put_behind  # noqa: PLC0415
-    from tests.people import facility  # noqa: PLC0415
-
-    call_command("migrate", verbosity=0)
-    people = facility()
-    put_behind(people.machine, GUEST_PORT)
-    client = Client()
-    client.force_login(people.alice, "django.contrib.auth.backends.ModelBackend")
-    address = Address(people.machine.uuid)
-    entered = cookie(str(client.session.session_key), address).split(";")[0]
-    headers = {"Host": address.host, "Origin": address.origin, "Cookie": entered}
-    with _running(site_programs("127.0.0.1", SITE_PORT)["web"]) as site:
-        wait_until(lambda: _answers(headers), "the site", every=0.2)
-        asyncio.run(_requests(site, headers))
-        _streams(site, headers)
-        asyncio.run(_idle(site, headers))
+@contextmanager
+def jupyter_server_proxy(home: Path, guest: int) -> Iterator[Proxy]:
+    """A Jupyter Server whose only extension it is."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_server",
+        "--allow-root",
+        "--no-browser",
+        f"--port={port}",
+        "--ip=127.0.0.1",
+    ]
+    command += ["--ServerApp.log_level=ERROR", "--IdentityProvider.token=secret", f"--ServerApp.root_dir={home}"]
+    command += ["--ServerApp.jpserver_extensions={'jupyter_server_proxy': True}"]
+    with running(command, port, {"JUPYTER_NO_CONFIG": "1"}) as pid:
+        origin = f"http://127.0.0.1:{port}"
+        headers = load.USUAL | {"Host": origin[7:], "Origin": origin, "Authorization": "token secret"}
+        yield Proxy("jupyter-server-proxy", port, f"/proxy/127.0.0.1:{guest}", headers, streams=False, pid=pid)
 
 
-def _curl(headers: dict[str, str], path: str, *more: str) -> list[str]:
-    said = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    return ["curl", "-sf", "-o", "/dev/null", *said, *more, f"http://127.0.0.1:{SITE_PORT}{path}"]
+async def _measure(proxies: list[Proxy], rounds: int, home: Path) -> None:
+    file = home / "file"
+    with file.open("wb") as empty:
+        empty.truncate(FILE)
+    for proxy in proxies:
+        await _warm_up(proxy)
+    for proxy in proxies:
+        await _idle(proxy)
+    for _ in range(rounds):
+        for proxy in proxies:
+            await _requests(proxy)
+        for sockets in (1, SOCKETS):
+            for proxy in proxies:
+                await _messages(proxy, sockets)
+        for proxy in proxies:
+            await _streams(proxy, file)
+    for proxy in proxies:
+        await _one_long(proxy)
 
 
-def _answers(headers: dict[str, str]) -> bool:
-    return subprocess.run(_curl(headers, "/small"), check=False).returncode == 0
+async def _warm_up(proxy: Proxy) -> None:
+    line = await load.Line.open(proxy.port)
+    for _ in range(300):
+        answer = await line.ask(proxy.said("/small"))
+        assert answer.startswith(b"HTTP/1.1 200 "), answer[:300]
+        assert answer.endswith(b"x" * 1024)
+    line.transport.close()
 
 
-def _status(pid: int, name: str) -> float:
-    """MiB."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
+async def _requests(proxy: Proxy) -> None:
+    lines = [await load.Line.open(proxy.port) for _ in range(AT_ONCE)]
+    await load.ask_all(lines, proxy.said("/small"), AT_ONCE * 4)
+    cpu = cpu_seconds(proxy.pid)
+    times = await load.ask_all(lines, proxy.said("/small"), REQUESTS)
+    proxy.note("request cpu", (cpu_seconds(proxy.pid) - cpu) / len(times.each) * 1e6)
+    proxy.note("requests", times.rate)
+    proxy.note("request p50", times.of(0.5))
+    proxy.note("request p99", times.of(0.99))
+    _close(lines)
 
 
-def _cpu(pid: int) -> float:
-    """Seconds of user and system time (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+async def _messages(proxy: Proxy, sockets: int) -> None:
+    lines = [await _open(proxy) for _ in range(sockets)]
+    said = load.frame(load.kernel_message(MESSAGE))
+    answer = await lines[0].ask(said, MESSAGE + 4)
+    assert answer[4:] == load.kernel_message(MESSAGE)
+    await load.ask_all(lines, said, sockets * 5, MESSAGE + 4)
+    cpu = cpu_seconds(proxy.pid)
+    times = await load.ask_all(lines, said, MESSAGES, MESSAGE + 4)
+    proxy.note(f"message cpu {sockets}", (cpu_seconds(proxy.pid) - cpu) / len(times.each) * 1e6)
+    proxy.note(f"message p50 {sockets}", times.of(0.5))
+    proxy.note(f"message p99 {sockets}", times.of(0.99))
+    _close(lines)
 
 
-async def _requests(site: int, headers: dict[str, str]) -> None:
-    connector = aiohttp.TCPConnector(limit=AT_ONCE)
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-
-        async def some() -> None:
-            for _ in range(REQUESTS // AT_ONCE):
-                async with session.get(f"http://127.0.0.1:{SITE_PORT}/small") as answer:
-                    await answer.read()
-
-        await some()
-        cpu, began = _cpu(site), time.monotonic()
-        await asyncio.gather(*(some() for _ in range(AT_ONCE)))
-        each, rate = (_cpu(site) - cpu) / REQUESTS * 1e6, REQUESTS / (time.monotonic() - began)
-    print(f"requests of 1 KiB: {each:.0f} us of CPU each, {rate:.0f} a second with this client on the same host")
+async def _open(proxy: Proxy) -> load.Line:
+    return await load.open_socket(proxy.port, proxy.prefix + load.KERNEL, proxy.headers)
 
 
-def _streams(site: int, headers: dict[str, str]) -> None:
-    ways = {"download": ("/large", []), "upload": ("/take", ["-T", "-"])}
-    for name, (path, more) in ways.items():
-        Path(f"/proc/{site}/clear_refs").write_text("5")
-        before, cpu = _status(site, "VmHWM"), _cpu(site)
-        feed = subprocess.Popen(["head", "-c", str(SIZE), "/dev/zero"], stdout=subprocess.PIPE)
-        subprocess.run(_curl(headers, path, *more), stdin=feed.stdout if more else None, check=True)
-        feed.kill()
-        cost, grown = (_cpu(site) - cpu) / (SIZE / GIB), _status(site, "VmHWM") - before
-        print(f"{name} of 2 GiB: {cost:.1f} s of CPU a GiB, memory grew by {grown:.0f} MiB at most")
+def _close(lines: list[load.Line]) -> None:
+    for line in lines:
+        line.transport.abort()
 
 
-async def _idle(site: int, headers: dict[str, str]) -> None:
-    before, connector = _status(site, "VmRSS"), aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        address = f"http://127.0.0.1:{SITE_PORT}/echo"
-        open_ones: list[Any] = [await session.ws_connect(address) for _ in range(SOCKETS)]
-        grown = _status(site, "VmRSS") - before
-        print(f"{SOCKETS} idle sockets: {grown / SOCKETS * 1024:.0f} KiB each")
-        trips = []
-        for _ in range(500):
-            began = time.perf_counter()
-            await open_ones[0].send_bytes(b"x" * 500)
-            await open_ones[0].receive()
-            trips.append(time.perf_counter() - began)
-        print(f"round trip of a message of 500 bytes: median {sorted(trips)[len(trips) // 2] * 1e6:.0f} us")
-        for one in open_ones:
-            await one.close()
+async def _idle(proxy: Proxy) -> None:
+    """Sockets over which one message went, as a kernel's do when a notebook is opened."""
+    before = memory_kib(proxy.pid)
+    lines = [await _open(proxy) for _ in range(IDLE)]
+    await load.ask_all(lines, load.frame(load.kernel_message(MESSAGE)), IDLE, MESSAGE + 4)
+    await asyncio.sleep(2)
+    after = memory_kib(proxy.pid)
+    proxy.note("idle", (after - before) / IDLE)
+    proxy.note("whole", after / 1024)
+    _close(lines)
+
+
+async def _streams(proxy: Proxy, file: Path) -> None:
+    for what, path, more in (("down", f"/large/{FILE}", []), ("up", "/take", ["-T", str(file), "-H", "Expect:"])):
+        cpu = cpu_seconds(proxy.pid)
+        for _ in range(FILES):
+            await asyncio.to_thread(proxy.curl, path, *more)
+        proxy.note(what, (cpu_seconds(proxy.pid) - cpu) / (FILE * FILES / GIB))
+
+
+async def _one_long(proxy: Proxy) -> None:
+    """How much memory grows at most while a long file goes down; only of who streams it."""
+    if proxy.streams:
+        before = _peak(proxy.pid, anew=True)
+        await asyncio.to_thread(proxy.curl, f"/large/{LONG}")
+        proxy.note("long", _peak(proxy.pid) - before)
+
+
+def _peak(pid: int, *, anew: bool = False) -> float:
+    """MiB that the process held at most, since it began or from now on (proc(5): clear_refs)."""
+    if anew:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+ROWS: list[tuple[str, str, str]] = [
+    ("requests a second, 16 at once", "requests", "{:.0f}"),
+    ("CPU per request", "request cpu", "{:.0f} µs"),
+    ("request, median", "request p50", "{:.1f} ms"),
+    ("request, p99", "request p99", "{:.1f} ms"),
+    ("kernel message there and back, 1 socket, median", "message p50 1", "{:.2f} ms"),
+    ("the same, p99", "message p99 1", "{:.2f} ms"),
+    ("CPU per message there and back, 1 socket", "message cpu 1", "{:.0f} µs"),
+    ("kernel message there and back, 50 sockets at once, median", "message p50 50", "{:.1f} ms"),
+    ("the same, p99", "message p99 50", "{:.1f} ms"),
+    ("CPU per message there and back, 50 sockets at once", "message cpu 50", "{:.0f} µs"),
+    ("CPU per GiB down", "down", "{:.2f} s"),
+    ("CPU per GiB up", "up", "{:.2f} s"),
+    ("memory of an idle kernel socket, of 200", "idle", "{:.0f} KiB"),
+    ("memory of the whole process with them", "whole", "{:.0f} MiB"),
+    ("memory that 2 GiB down add at most", "long", "{:.0f} MiB"),
+]
+
+
+def _print_table(proxies: list[Proxy]) -> None:
+    first, *others = proxies
+    print("| |", " | ".join([first.name, *(f"{other.name} | ratio" for other in others)]), "|")
+    print("|---|" + "---|" * (1 + 2 * len(others)))
+    for words, what, form in ROWS:
+        cells = [_cell(first, what, form.format)]
+        for other in others:
+            cells += [_cell(other, what, form.format), _ratio(first, other, what)]
+        print(f"| {words} |", " | ".join(cells), "|")
+
+
+def _cell(proxy: Proxy, what: str, form: Callable[[float], str]) -> str:
+    return form(statistics.median(proxy.found[what])) if what in proxy.found else "–"
+
+
+def _ratio(ours: Proxy, theirs: Proxy, what: str) -> str:
+    if what not in theirs.found:
+        return "–"
+    return f"{statistics.median(ours.found[what]) / max(statistics.median(theirs.found[what]), 1e-9):.2f}"
 
 
 if __name__ == "__main__":
+    os.chdir(ROOT)
     sys.exit(main())

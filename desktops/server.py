@@ -1,32 +1,38 @@
-"""uvicorn's WebSocket with a way past ASGI for pixels: `uvicorn --ws desktops.server:DirectSocket`.
+"""uvicorn's WebSocket with a way past ASGI, for pixels and for tunnels: `uvicorn --ws desktops.server:DirectSocket`.
 
 An ASGI `send` costs more than everything else that a relay does for a frame. Under this class the scope carries the
 extension `visa.direct`, a `desktops.relay.Viewer`; on other servers the relay does without it. Knows no Django.
 """
 
 import asyncio
-import struct
 from collections.abc import Callable
+from typing import Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+
+from desktops import frames
 
 EXTENSION = "visa.direct"
 
 TAKE_PATIENCE = 30.0
 """Seconds that a browser gets to take what was sent to it before the end."""
 
-_BINARY = 0x82  # FIN and opcode 2 (RFC 6455, 5.2)
-_SHORT, _MEDIUM = 126, 0x10000
 
+class Taker(Protocol):
+    """Who takes over what a browser says. `may_interrupt`: what it sends to the browser ends between two frames."""
 
-def frame_head(size: int) -> bytes:
-    """The head of an unmasked, final binary frame with this payload (RFC 6455, 5.2)."""
-    if size < _SHORT:
-        return struct.pack(">BB", _BINARY, size)
-    if size < _MEDIUM:
-        return struct.pack(">BBH", _BINARY, 126, size)
-    return struct.pack(">BBQ", _BINARY, 127, size)
+    @property
+    def may_interrupt(self) -> bool: ...
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None: ...
 
 
 class DirectSocket(WebSocketsSansIOProtocol):
@@ -34,7 +40,7 @@ class DirectSocket(WebSocketsSansIOProtocol):
 
     _full: Callable[[], None] | None = None
     _free: Callable[[], None] | None = None
-    _came: Callable[[int], bool] | None = None
+    _taker: Taker | None = None
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -48,28 +54,38 @@ class DirectSocket(WebSocketsSansIOProtocol):
 
     def send_bytes(self, data: bytes) -> None:
         if not self.close_sent and not self.transport.is_closing():
-            self.transport.writelines((frame_head(len(data)), data))
+            self.transport.writelines((frames.head(len(data)), data))
 
-    def allow(self, size: int) -> None:
-        """Let messages of up to so many bytes come in, whatever the server's own limit."""
-        self.conn.max_message_size = size
+    def hand_over(self, taker: Taker | None) -> None:
+        """Frames go to and fro as they are, past ASGI; None takes them back, so that ASGI can say the last word."""
+        self._taker = taker
+        if not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
 
-    def count(self, came: Callable[[int], bool]) -> None:
-        """Be told how many bytes come in, before they make whole messages; on False nothing more is read."""
-        self._came = came
+    def pong(self, payload: bytes) -> None:
+        """A browser's answer, maybe to our own ping."""
+        self.handle_pong(Frame(Opcode.PONG, payload))
 
-    async def drain(self) -> None:
-        """Until the browser has taken nearly all that was sent, or has gone."""
-        await self.writable.wait()
+    def send_keepalive_ping(self) -> None:
+        if self._taker is None or self._taker.may_interrupt:
+            super().send_keepalive_ping()
+        else:
+            self.schedule_ping()
 
     def abort(self) -> None:
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._came is None or self._came(len(data)):
-            super().data_received(data)
+        if self._taker:
+            self._taker.data_received(data)
         else:
-            self.transport.pause_reading()
+            super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._taker:
+            self._taker.connection_lost(exc)
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """A browser that takes nothing would keep what was sent to it in our memory, long after the conversation."""
@@ -81,8 +97,12 @@ class DirectSocket(WebSocketsSansIOProtocol):
         super().pause_writing()
         if self._full:
             self._full()
+        if self._taker:
+            self._taker.pause_writing()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._free:
             self._free()
+        if self._taker:
+            self._taker.resume_writing()

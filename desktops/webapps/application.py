@@ -17,9 +17,10 @@ from desktops.origin import allowed_origins
 from desktops.relay import Code
 from desktops.webapps import links, pages, reading, tickets, upstream, visits
 from desktops.webapps.asked import Asked, Entered, Scope
+from desktops.webapps.client import Unanswered
 from desktops.webapps.headers import Malformed, values
 from desktops.webapps.origins import is_apps_host
-from desktops.webapps.upstream import Message, Receive, Send, Traffic, Unanswered
+from desktops.webapps.upstream import Message, Receive, Send, Traffic
 from desktops.webapps.visits import visit_of
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ async def _during(entered: Entered, receive: Receive, send: Send) -> None:
 
 
 async def _exchange(entered: Entered, receive: Receive, send: Send) -> None:
-    traffic = Traffic(inputs=int(entered.asked.method not in {"GET", "HEAD", "OPTIONS"}))
+    traffic = Traffic(inputs=int(entered.asked.method not in upstream.SAFE))
     try:
         await upstream.exchange(entered.to_machine(), receive, send, traffic)
     except Unanswered as why:

@@ -50,6 +50,13 @@ class Framing:
     body: bool
     length: int | None = None
 
+    @property
+    def headers(self) -> Headers:
+        """As it is said to the machine."""
+        if self.length is not None:
+            return [(b"content-length", str(self.length).encode())]
+        return [(b"transfer-encoding", b"chunked")] if self.body else []
+
 
 def values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key.lower() == name]

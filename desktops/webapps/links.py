@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import uuid4
 
+from desktops import frames
 from desktops.access import Denied
 from desktops.relay import Code, Ending, say_farewell
-from desktops.server import EXTENSION
-from desktops.webapps import flight, kernels, reading, upstream, yjs
+from desktops.server import EXTENSION, DirectSocket
+from desktops.webapps import kernels, reading, tunnel, yjs
 from desktops.webapps.asked import Asked, Entered, Scope
+from desktops.webapps.client import ClientConnection, Unanswered
 from desktops.webapps.headers import Malformed
-from desktops.webapps.upstream import Receive, Refused, Send, Unanswered
+from desktops.webapps.tunnel import Broken, Refused, Said, Tunnel
+from desktops.webapps.upstream import Receive, Request, Send
 from desktops.webapps.visits import visit_of
 
 CHANGED = Ending(Code.WITHDRAWN, "What you may do here has changed.")
-TOO_MUCH = Ending(Code.FLOOD, "Too much is on its way at once. Close something and try again.")
+BROKEN_OFF = Ending(Code.INTERRUPTED, "The machine broke off.")
 NOT_UNDERSTOOD = Ending(Code.PROTOCOL, "This is not a message for a kernel or a shared notebook.")
 
 
@@ -55,77 +58,85 @@ async def _refuse(send: Send, status: int) -> None:
 
 
 class Link:
-    """One WebSocket of a person to an application: dial, accept with the protocol that the machine chose, join."""
+    """One WebSocket of a person to an application: dial, accept with the protocol that the machine chose, join.
+
+    Only of servers that hand their sockets over (`desktops.server`): ASGI would hold each message in memory.
+    """
 
     def __init__(self, entered: Entered, scope: Scope, receive: Receive, send: Send) -> None:
         self._entered = entered
-        self._scope = scope
-        self._receive = receive
+        self._protocols: list[str] = list(scope.get("subprotocols", ()))
         self._send = send
-        self._accepted = False
+        self._tunnel: Tunnel | None = None
         self._protocol: str | None = None
-        self._direct = scope.get("extensions", {}).get(EXTENSION)
+        self._direct: DirectSocket | None = scope.get("extensions", {}).get(EXTENSION)
         jupyter, path = entered.admission.app.is_jupyter, entered.asked.path
         self._kernel = jupyter and reading.is_kernel_channel(path)
         self._room = jupyter and reading.is_room(path)
 
     async def run(self) -> None:
+        if self._direct is None:
+            await _refuse(self._send, 501)
+            return
         try:
-            machine = await upstream.dial(self._towards(), list(self._scope.get("subprotocols", ())))
+            machine, self._protocol = await tunnel.dial(self._towards(), self._protocols)
         except Refused as no:
             await _refuse(self._send, no.status if no.status >= 400 else 502)
-            return
         except Unanswered:
             await _refuse(self._send, 502)
-            return
-        self._protocol = machine.protocol
-        purses = flight.purses_of(self._entered.admission.user_id)
-        joint = upstream.Joint(machine, self._receive, self._send, self._sieve, purses, self._direct)
+        else:
+            await self._join(machine, self._direct)
+
+    async def _join(self, machine: ClientConnection, browser: DirectSocket) -> None:
+        sieve = None if self._entered.controls else self._sieve
+        self._tunnel = Tunnel(browser, machine, yjs.MOST_BYTES if self._room else kernels.MOST_BYTES, self._hear, sieve)
         try:
-            await self._accept()
-            await joint.run()
-        except (kernels.Unreadable, yjs.Unreadable):
-            await say_farewell(self._send, NOT_UNDERSTOOD)
-        except upstream.TooMuch:
-            await self._let_go(TOO_MUCH)
+            await self._send({"type": "websocket.accept", "subprotocol": self._protocol})
+            await self._tunnel.run()
+        except (kernels.Unreadable, yjs.Unreadable, frames.Malformed):
+            await self._let_go(NOT_UNDERSTOOD)
+        except Broken:
+            await self._let_go(BROKEN_OFF)
         finally:
-            self._entered.visit.count(joint.traffic)
+            self._entered.visit.count(self._tunnel.traffic)
 
     async def cut_off(self) -> None:
         """What the person may do has changed; JupyterLab comes back by itself and gets what holds now."""
-        if self._accepted:
+        if self._tunnel:
             await self._let_go(self._entered.visit.ending or CHANGED)
         else:
             await _refuse(self._send, 403)
 
     async def _let_go(self, ending: Ending) -> None:
-        """Whoever does not listen is cut off: what waits for them takes memory."""
-        told = await say_farewell(self._send, ending)
+        """Whoever does not listen is cut off: what waits for them takes memory. So is who has half a message."""
+        told = bool(self._tunnel and self._tunnel.may_speak) and await say_farewell(self._send, ending)
         if not told and self._direct:
             self._direct.abort()
 
-    async def _accept(self) -> None:
-        if self._direct:
-            self._direct.allow(upstream.MOST_UP)
-        self._accepted = True
-        await self._send({"type": "websocket.accept", "subprotocol": self._protocol})
-
-    def _towards(self) -> upstream.Request:
+    def _towards(self) -> Request:
         """A watcher gets a session of their own: taking another's would close that one's socket at the kernel."""
         request = self._entered.to_machine()
         own = self._kernel and not self._entered.controls
         return replace(request, query=f"session_id={uuid4()}".encode()) if own else request
 
-    def _sieve(self, said: bytes | str) -> bytes | str | None:
-        if self._entered.controls:
-            self._entered.visit.inputs += self._works(said)
-            return said
+    def _sieve(self, said: Said) -> Said:
+        """What of it goes up from who only watches."""
+        if said is None:
+            return None
         if self._room:
             return yjs.for_watcher(said)
         return kernels.for_watcher(said, self._protocol) if self._kernel else None
 
-    def _works(self, said: bytes | str) -> bool:
+    def _hear(self, said: Said) -> None:
+        """Once it is known that somebody works, the messages need not be looked into."""
+        visit = self._entered.visit
+        if self._entered.controls and not visit.has_worked:
+            visit.inputs += self._works(said)
+
+    def _works(self, said: Said) -> bool:
         """Whether somebody does something, and not merely a page that is open."""
+        if said is None:
+            return True
         if self._room:
             return yjs.is_change(said)
         return not (self._kernel and kernels.reads_only(said, self._protocol))

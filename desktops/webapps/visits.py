@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -49,7 +50,7 @@ class Visit:
         self._key = session_key
         self._admission: Admission | Denied = SIGN_IN
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Timeout] = set()
         self._noted = 0
         self._used = asyncio.get_running_loop().time()
         self._watch = asyncio.create_task(self._live())
@@ -65,12 +66,17 @@ class Visit:
 
     @property
     def full(self) -> bool:
-        return sum(len(visit._running) for visit in _visits.values() if visit.who == self.who) >= MOST_AT_ONCE
+        return _at_once[self.who] >= MOST_AT_ONCE
 
     @property
     def who(self) -> object:
         """The same for all visits of one person, from whatever browser and to whatever machine."""
         return self._admission.user_id if isinstance(self._admission, Admission) else self
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether somebody did something that the rows do not know of yet."""
+        return self.inputs != self._noted
 
     def count(self, traffic: Traffic) -> None:
         self.bytes_up += traffic.up
@@ -79,17 +85,21 @@ class Visit:
 
     async def during(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do this as part of the visit. False: what the person may do changed, and took the work along."""
-        task = asyncio.create_task(work)
-        self._running.add(task)
+        cut, who = asyncio.timeout(None), self.who
+        self._running.add(cut)
+        _at_once[who] += 1
         try:
-            await task
-        except asyncio.CancelledError:
-            us = asyncio.current_task()
-            if us is not None and us.cancelling():
+            async with cut:
+                await work
+        except TimeoutError:
+            if not cut.expired():
                 raise
             return False
         finally:
-            self._running.discard(task)
+            self._running.discard(cut)
+            _at_once[who] -= 1
+            if not _at_once[who]:
+                del _at_once[who]
             self._used = asyncio.get_running_loop().time()
         return True
 
@@ -106,8 +116,9 @@ class Visit:
         await asyncio.gather(self._watch, return_exceptions=True)
 
     def _cut(self) -> None:
-        for task in self._running:
-            task.cancel()
+        for cut in self._running:
+            if not cut.expired():
+                cut.reschedule(0)
 
     async def _live(self) -> None:
         row: int | None = None
@@ -194,7 +205,7 @@ class Visit:
 
     def _write(self, row: int, instance_id: int, **facts: Any) -> None:
         now = timezone.now()
-        if self.inputs != self._noted:
+        if self.has_worked:
             self._noted = self.inputs
             facts["last_input_at"] = now
             Instance.objects.filter(pk=instance_id).update(last_used_at=now)
@@ -214,6 +225,8 @@ def _role(admission: Admission) -> Role:
 
 
 _visits: dict[tuple[str, Address], Visit] = {}
+_at_once: Counter[object] = Counter()
+"""By person, what runs for them in this process."""
 
 
 async def visit_of(session_key: str, address: Address) -> Visit:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from desktops import frames
 from desktops import relay as relay_module
 from desktops.relay import NO_ANSWER, VIEWER_LEFT, Code, Ending, Relay
 from desktops.rfb import Role
-from desktops.server import EXTENSION, frame_head
+from desktops.server import EXTENSION
 from instances.screen import open_screen
 from tests.desktops.machines import Deaf, Machine, listening
 from tests.desktops.test_rfb import UNKNOWN, cut_text, key, pointer, update_request
@@ -340,7 +341,7 @@ async def test_five_hundred_visits_leave_nothing_behind(way: str) -> None:
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536, 300_000])
 async def test_frames_of_every_length_arrive_whole(way: str, size: int) -> None:
-    head = frame_head(size)
+    head = frames.head(size)
     assert head[0] == 0x82
     async with visiting(way, Machine()) as (stand, viewer):
         (await stand.machine.visited()).write(bytes(size) + b"end")

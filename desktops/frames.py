@@ -1,0 +1,145 @@
+"""WebSocket frames, taken apart as they come and put together (RFC 6455, 5.2). Pure."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+from websockets.speedups import apply_mask
+
+MOST_CONTROL = 125
+"""Bytes of a control frame's payload."""
+
+
+class Opcode(IntEnum):
+    CONTINUED = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+class Malformed(Exception):
+    """What no WebSocket without extensions may send."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A whole message or control frame; the payload is None where it is longer than was wanted."""
+
+    opcode: Opcode
+    payload: bytes | None
+
+    @property
+    def said(self) -> bytes | str | None:
+        """Raises Malformed where a text is none."""
+        if self.opcode is not Opcode.TEXT or self.payload is None:
+            return self.payload
+        try:
+            return self.payload.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed("not a text") from error
+
+
+def head(size: int, opcode: Opcode = Opcode.BINARY, *, masked: bool = False) -> bytes:
+    """The head of a final frame with a payload of so many bytes."""
+    first, mask = 0x80 | opcode, 0x80 if masked else 0
+    if size <= MOST_CONTROL:
+        return struct.pack(">BB", first, mask | size)
+    if size < 0x10000:
+        return struct.pack(">BBH", first, mask | 126, size)
+    return struct.pack(">BBQ", first, mask | 127, size)
+
+
+def masked(opcode: Opcode, payload: bytes) -> bytes:
+    """A frame of a client."""
+    mask = os.urandom(4)
+    return head(len(payload), opcode, masked=True) + mask + apply_mask(payload, mask)
+
+
+class Reader:
+    """One direction of a WebSocket. Messages of up to `most` bytes are held until they are whole, longer ones never."""
+
+    def __init__(self, most: int, *, masked: bool) -> None:
+        self.has_closed = False
+        self._most = max(most, MOST_CONTROL)
+        self._mask_bit = 0x80 if masked else 0
+        self._held = bytearray()
+        self._to_skip = 0
+        self._kind: Opcode | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the bytes so far end where a frame does."""
+        return not self._held and not self._to_skip
+
+    def feed(self, data: bytes) -> list[Message]:
+        """What is whole with these bytes; of what is too long, that it came. Raises Malformed."""
+        held: bytes | bytearray = data
+        if self._held:
+            self._held += data
+            held = self._held
+        found: list[Message] = []
+        at = self._skip(0, len(held))
+        while len(held) - at >= 2:
+            final, opcode, size, begin = self._head(held, at)
+            long = size > self._most
+            if len(held) < begin + (0 if long else size):
+                break
+            payload = b"" if long else self._payload(held, begin, size)
+            self._to_skip = size if long else 0
+            at = self._skip(begin, len(held)) if long else begin + size
+            found += self._join(final, opcode, payload, size)
+        if held is data:
+            self._held = bytearray(data[at:])
+        else:
+            del self._held[:at]
+        return found
+
+    def _skip(self, at: int, end: int) -> int:
+        step = min(self._to_skip, end - at)
+        self._to_skip -= step
+        return at + step
+
+    def _head(self, held: bytes | bytearray, at: int) -> tuple[bool, Opcode, int, int]:
+        """Whether it is the last of its message, what it is, the size of its payload and where that begins."""
+        first, second = held[at], held[at + 1]
+        opcode = _OPCODES.get(first & 0x7F)  # with the bits of extensions, which nobody agreed on
+        if opcode is None or second & 0x80 != self._mask_bit:
+            raise Malformed("not a frame")
+        size, begin = second & 0x7F, at + 2
+        if opcode >= Opcode.CLOSE and (size > MOST_CONTROL or not first & 0x80):
+            raise Malformed("not a control frame")
+        if size > MOST_CONTROL:
+            begin += 2 if size == 126 else 8
+            size = int.from_bytes(held[at + 2 : begin], "big")
+        return bool(first & 0x80), opcode, size, begin + (4 if self._mask_bit else 0)
+
+    def _payload(self, held: bytes | bytearray, begin: int, size: int) -> bytes:
+        payload = bytes(held[begin : begin + size])
+        return apply_mask(payload, bytes(held[begin - 4 : begin])) if self._mask_bit else payload
+
+    def _join(self, final: bool, opcode: Opcode, payload: bytes, size: int) -> list[Message]:
+        """The message that this frame ends, or the control frame that it is."""
+        if opcode >= Opcode.CLOSE:
+            self.has_closed = self.has_closed or opcode is Opcode.CLOSE
+            return [Message(opcode, payload)]
+        if (opcode is Opcode.CONTINUED) != (self._kind is not None):
+            raise Malformed("a message within a message")
+        if self._kind is None:
+            self._kind, self._parts, self._size = opcode, [], 0
+        self._size += size
+        if self._size <= self._most:
+            self._parts.append(payload)
+        if not final:
+            return []
+        kind, self._kind = self._kind, None
+        return [Message(kind, b"".join(self._parts) if self._size <= self._most else None)]
+
+
+_OPCODES = {int(opcode): opcode for opcode in Opcode}
