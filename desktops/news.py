@@ -24,7 +24,7 @@ Event = dict[str, Any]
 """{"type": "instance", "id": UUID, "state": State, "what": what changed}, as the browser gets it."""
 
 
-SMALL = frozenset({"thumbnail", "step", "copy"})
+SMALL = frozenset({"thumbnail", "step", "copy", "runs"})
 """What is observed so often that the support pages do without."""
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from desktops.views import desktop, files, room, sharing, support, terminal, webapps
+from desktops.views import desktop, files, room, runs, sharing, support, terminal, webapps
 
 urlpatterns = [
     path("<uuid:uuid>/desktop/", desktop.desktop, name="desktop"),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("<uuid:uuid>/files/preview/", files.preview, name="files-preview"),
     path("<uuid:uuid>/files/change/", files.change, name="files-change"),
     path("<uuid:uuid>/files/upload/", files.upload, name="files-upload"),
+    path("<uuid:uuid>/runs/", runs.panel, name="machine-runs"),
+    path("<uuid:uuid>/runs/<uuid:run>/stop/", runs.stop, name="run-stop"),
     path("<uuid:uuid>/apps/<slug:slug>/", webapps.app, name="machine-app"),
     path("<uuid:uuid>/ask/", support.ask, name="support-ask"),
     path("<uuid:uuid>/ask/cancel/", support.cancel, name="support-cancel"),

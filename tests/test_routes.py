@@ -36,6 +36,9 @@ TABLE: dict[str, tuple[str, tuple[int, int, int, int, int]]] = {
         (IN, 404, 409, 409, 409),
     ),
     "machines/<uuid:uuid>/files/upload/": ("GET /machines/{m}/files/upload/?path=/x", (IN, 404, 409, 409, 409)),
+    "machines/<uuid:uuid>/runs/": ("GET /machines/{m}/runs/", (IN, 404, 200, 200, 200)),
+    # Nobody asked for such a run: the machine is found by some, the run by nobody.
+    "machines/<uuid:uuid>/runs/<uuid:run>/stop/": ("POST /machines/{m}/runs/{m}/stop/", (IN, 404, 404, 404, 404)),
     "machines/<uuid:uuid>/ask/": ("POST /machines/{m}/ask/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
     "machines/<uuid:uuid>/ask/cancel/": ("POST /machines/{m}/ask/cancel/", (IN, 404, 200, 200, 200)),
     "machines/<uuid:uuid>/enter/": ("POST /machines/{m}/enter/ reason=x&minutes=9", (IN, 404, 403, 403, 200)),
@@ -160,7 +163,7 @@ CHANGES |= {path for path in TABLE if any(word in path for word in ("/ask/", "/e
 CHANGES |= {f"machines/<uuid:uuid>/room/{what}/" for what in ("settings", "control", "dismiss")}
 CHANGES |= {"machines/<uuid:uuid>/chat/send/", "machines/<uuid:uuid>/chat/read/"}
 CHANGES |= {f"machines/<uuid:uuid>/members/{what}/" for what in ("add", "role", "remove", "handover")}
-CHANGES |= {"machines/<uuid:uuid>/files/change/"}
+CHANGES |= {"machines/<uuid:uuid>/files/change/", "machines/<uuid:uuid>/runs/<uuid:run>/stop/"}
 CHANGES |= {path for path in TABLE if "/invitations/" in path or "/public-link/" in path}
 GIVES = {"machines/<uuid:uuid>/apps/<slug:slug>/"}
 """By GET they show a form; what they give they give by POST, and only to our own forms."""

@@ -18,9 +18,10 @@ from desktops.shell.ssh import ShellUnavailable
 from experiments.models import Role, User
 from instances.actions import Refused
 from instances.models import Instance, Member, MemberRole
+from instances.signals import observed
 from instances.states import State
 from tests.desktops.rooms import granted, looks
-from tests.people import Facility, facility, person
+from tests.people import Facility, client_of, facility, person
 
 pytestmark = pytest.mark.django_db
 
@@ -72,6 +73,45 @@ def test_who_may_do_what(house: Facility) -> None:
             answer = getattr(client, method)(place, {"notebook": "fit.ipynb"}, format="json")
             assert answer.status_code == code, (line, who, answer.content)
     assert NotebookRun.objects.count() == 1
+
+
+def test_the_machines_page_shows_runs_to_who_may_come_in_and_their_stop_to_who_has_control(house: Facility) -> None:
+    machine = house.machine
+    Member.objects.create(instance=machine, user=person("gwen"), role=MemberRole.GUEST)
+    person("asker", Role.IT_SUPPORT)
+    looks(house.alice, machine)
+    run = a_run(house, state="running", cells_done=2, cells=5, notebook="/home/alice/<b>fit\u202e.ipynb")
+    a_run(house, state="failed", problem="ZeroDivisionError: division by zero", output="/home/alice/50%.ipynb")
+    path = f"/machines/{machine.uuid}/runs/"
+    shown = {
+        who: client_of(User.objects.get(username=who)).get(path).content.decode()
+        for who in ("alice", "bob", "gwen", "asker")
+    }
+    for who in ("alice", "bob", "gwen"):
+        assert "&lt;b&gt;fit\ufffd.ipynb" in shown[who]
+        assert "2 of 5 cells" in shown[who]
+        assert "path=%2Fhome%2Falice%2F50%2525.ipynb" in shown[who]
+        assert (f"runs/{run.uuid}/stop/" in shown[who]) == (who != "gwen")
+    assert "fit" not in shown["asker"]
+    refused = client_of(User.objects.get(username="gwen")).post(f"{path}{run.uuid}/stop/")
+    assert "You are watching" in refused.content.decode()
+    assert "Stopping" in client_of(house.bob).post(f"{path}{run.uuid}/stop/").content.decode()
+    run.refresh_from_db()
+    assert run.stop_asked_at is not None
+
+
+def test_pages_hear_when_a_run_has_changed(house: Facility, django_capture_on_commit_callbacks: Any) -> None:
+    heard: list[tuple[int, str]] = []
+
+    def hear(sender: object, instance: Instance, what: str, **rest: object) -> None:
+        heard.append((instance.pk, what))
+
+    run = a_run(house)
+    observed.connect(hear)
+    for state in ("running", "running", "done"):
+        with django_capture_on_commit_callbacks(execute=True):
+            following.write([run], {str(run.uuid): Told(state)}, timezone.now())
+    assert heard == [(house.machine.pk, "runs")] * 2
 
 
 def test_a_run_of_another_machine_is_not_found(house: Facility) -> None:
