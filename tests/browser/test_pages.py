@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from desktops import chat, support
+from desktops import chat, following, support
+from desktops.models import NotebookRun
+from desktops.shell.runs import Told
 from instances.models import Instance
 from instances.states import State
 from tests.browser.conftest import Site, Visit, aside
@@ -55,8 +58,26 @@ def full_house(people: Facility) -> Facility:
         aside(machine, people.alice, people.plan, people.host, state=state, problem=problem)
     aside(chat.send, people.bob, people.machine, uuid4(), "See https://example.org/peaks")
     aside(granted, people.ines, people.machine)
+    aside(runs_of, people)
     aside(support.ask, people.machine, people.sam, "Your fit looks stuck.", 30, control=True)
     return people
+
+
+def runs_of(people: Facility) -> NotebookRun:
+    """One that failed and one that runs, which is returned."""
+    common = {"instance": people.machine, "by": people.alice, "created_at": timezone.now(), "cells": 12}
+    words = "FileNotFoundError: [Errno 2] No such file or directory: '/data/EX-1/raw/2026_11_26_042137_frames.h5'"
+    rows = [
+        NotebookRun(**common, notebook="/home/alice/reduction.ipynb", cells_done=12, state="done"),
+        NotebookRun(**common, notebook="/home/alice/fit.ipynb", cells_done=3, state="failed", problem=words),
+        NotebookRun(
+            **common,
+            notebook="/home/alice/a_notebook_with_a_long_name_about_the_order_of_magnets_2026.ipynb",
+            cells_done=5,
+            state="running",
+        ),
+    ]
+    return NotebookRun.objects.bulk_create(rows)[-1]
 
 
 def unfold(page: Page) -> None:
@@ -191,6 +212,19 @@ def test_the_machines_page_opens_the_desktop_by_itself(people: Facility, visit: 
     Instance.objects.filter(pk=made.pk).update(desktop_ready_at=timezone.now())
     aside(made.tell, "desktop")
     page.wait_for_url("**/desktop/", timeout=20_000)
+
+
+def test_a_notebook_run_is_followed_and_stopped_on_the_machines_page(people: Facility, visit: Visit) -> None:
+    run = aside(runs_of, people)
+    page = visit(people.alice, f"/machines/{people.machine.uuid}/")
+    panel = page.get_by_role("region", name="Notebook runs")
+    expect(panel).to_contain_text("5 of 12 cells")
+    expect(page.locator("#connection")).to_be_hidden()
+    page.get_by_role("button", name=f"Stop {Path(run.notebook).name}").press("Enter")
+    expect(panel).to_contain_text("Stopping")
+    aside(following.write, [run], {str(run.uuid): Told("stopped", cells=(6, 12))}, timezone.now())
+    expect(panel).to_contain_text("6 of 12 cells")
+    expect(panel.get_by_role("link", name=f"Result {Path(run.notebook).name}")).to_be_visible()
 
 
 def test_a_page_remembers_its_theme(people: Facility, visit: Visit) -> None:
