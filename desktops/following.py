@@ -60,8 +60,10 @@ def ring() -> None:
 @shared_task
 def follow() -> None:
     """Ask every machine with a run that is due, and end the runs of deleted machines."""
-    _end_of_deleted(timezone.now())
-    asyncio.run(_ask_all(take(timezone.now())))
+    now = timezone.now()
+    if NotebookRun.objects.open().filter(due_at__lte=now).exists():  # mostly not: then nothing is locked
+        _end_of_deleted(now)
+        asyncio.run(_ask_all(take(now)))
 
 
 def _end_of_deleted(now: datetime) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import json
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncssh
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,9 +19,10 @@ from django.utils.translation import gettext_lazy
 from desktops import access
 from desktops.access import Denied, Ticket
 from desktops.filing import folders_of, shell_of
-from desktops.models import NotebookRun, Which
+from desktops.models import Connection, NotebookRun, Which
 from desktops.models.runs import MAX_PATH
 from desktops.relay import Code
+from desktops.rfb import Role
 from desktops.shell import files, runs
 from desktops.shell.files import Entry, Files, Problem
 from desktops.shell.paths import LONGEST_NAME
@@ -173,18 +176,39 @@ async def fetch(user: User, ticket: Ticket, run: NotebookRun) -> tuple[int, Asyn
         connection.abort()
         raise Refused(str(NOT_YET)) from why
     pieces = _while_admitted(user, run.instance.uuid, found.read(path, 0, entry.size))
-    return entry.size, _sent(connection, unclaimed, pieces)
+    return entry.size, _sent(ticket, connection, unclaimed, pieces)
 
 
 async def _sent(
-    connection: asyncssh.SSHClientConnection, unclaimed: asyncio.TimerHandle, pieces: AsyncIterator[bytes]
+    ticket: Ticket,
+    connection: asyncssh.SSHClientConnection,
+    unclaimed: asyncio.TimerHandle,
+    pieces: AsyncIterator[bytes],
 ) -> AsyncIterator[bytes]:
     unclaimed.cancel()
+    begun, size = timezone.now(), 0
     try:
         async for piece in pieces:
+            size += len(piece)
             yield piece
     finally:
         connection.abort()
+        await asyncio.shield(in_database(_write_down, ticket, begun, size))
+
+
+def _write_down(ticket: Ticket, begun: datetime, size: int) -> None:
+    """Who fetched it, among those who were at the machine's files."""
+    now = timezone.now()
+    Connection.objects.create(
+        instance_id=ticket.instance_id,
+        user_id=ticket.user_id,
+        which=Which.FILES,
+        role=Role.WATCH,
+        opened_at=begun,
+        seen_at=now,
+        closed_at=now,
+        bytes_down=size,
+    )
 
 
 async def _while_admitted(user: User, uuid: UUID, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

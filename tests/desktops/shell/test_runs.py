@@ -20,7 +20,7 @@ import pytest
 from django.utils import timezone
 
 from desktops import following
-from desktops.models import NotebookRun
+from desktops.models import Connection, NotebookRun, Which
 from desktops.shell.runs import agree
 from experiments.models import User
 from instances.models import ImageProtocol, Instance, Member, Plan, Protocol
@@ -143,6 +143,7 @@ async def test_a_notebook_runs_with_parameters_that_no_shell_reads_and_its_resul
     assert (said["state"], said["problem"], said["cells_done"], said["cells"]) == ("done", "", 3, 3)
     assert said["parameters"] == asked
     assert "gives 42 True [0.5, 1, True]" in await alice.result(run)
+    await until_async(lambda: in_database(Connection.objects.filter(which=Which.FILES).exists))
     assert (guest.machine.folder / said["output"][1:]).parent == lab
     assert set(os.listdir(lab)) == {"factor.txt", name, Path(said["output"]).name}
     jobs = [path.read_text() for path in (guest.machine.folder / "run/visa-busy").glob("job.*")]
