@@ -6,7 +6,7 @@ windows, which takes less than half of the processor's time.
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Playwright, expect
 
 FLAGS = [
     "--no-sandbox",
@@ -23,6 +23,10 @@ FLAGS = [
 CHROMIUM = "/usr/bin/chromium"
 SHELL = "/usr/bin/chromium-headless-shell"
 
+PATIENCE = 60_000
+"""Milliseconds in which a page must come to show something, on a host that does much else."""
+
 
 def launch(playwright: Playwright, program: str = CHROMIUM) -> Browser:
+    expect.set_options(timeout=PATIENCE)
     return playwright.chromium.launch(executable_path=program, args=FLAGS)

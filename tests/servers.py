@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 30.0  # seconds until a server must answer
+PATIENCE = 60.0  # seconds until a server must answer
 
 
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE, every: float = 0.05) -> None:

@@ -31,7 +31,7 @@ def pixel(page: Page, x: int, y: int) -> list[int]:
 
 def shows(page: Page) -> None:
     """The picture is there: blue above, amber below."""
-    expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
+    expect(page.locator("#veil")).to_be_hidden()
     expect(page.locator("#screen canvas")).to_have_count(1)
     wait_until(lambda: pixel(page, 20, 20) == [0, 0x40, 0xA0] and pixel(page, 20, 150) == [0xFF, 0xB4, 0x3C], "pixels")
 
@@ -67,11 +67,10 @@ def test_a_touch_screen_types_with_its_own_keyboard(people: Facility, screen: Sc
     page = visit(people.alice, desktop(people), viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     shows(page)
     page.keyboard.press("Control+Alt+Shift")
-    screen.keys.clear()
     page.get_by_role("button", name="Keyboard of this device").click()
     page.keyboard.insert_text("é€")
     page.keyboard.press("Backspace")
-    wait_until(lambda: screen.keys == [0xE9, 0x010020AC, 0xFF08], "two letters and a backspace")
+    wait_until(lambda: screen.keys[-3:] == [0xE9, 0x010020AC, 0xFF08], "two letters and a backspace")
 
 
 def test_text_copied_in_the_machine_comes_to_the_page(
@@ -87,7 +86,7 @@ def test_the_toolbar_hides_and_comes_back_for_the_keyboard(people: Facility, scr
     page = visit(people.alice, desktop(people))
     shows(page)
     bar = page.get_by_role("toolbar")
-    expect(page.locator("#bar")).not_to_have_class(re.compile("open"), timeout=10_000)
+    expect(page.locator("#bar")).not_to_have_class(re.compile("open"))
     page.keyboard.press("Control+Alt+Shift")
     expect(bar.get_by_role("link", name="All machines")).to_be_focused()
     page.keyboard.press("ArrowRight")
@@ -110,7 +109,7 @@ def test_the_meter_measures_the_round_trip(people: Facility, screen: Screen, vis
     shows(page)
     page.keyboard.press("Control+Alt+Shift")
     page.locator("#mark").click()
-    expect(page.locator("#n-trip")).to_have_text(re.compile(r"^\d+ ms$"), timeout=15_000)
+    expect(page.locator("#n-trip")).to_have_text(re.compile(r"^\d+ ms$"))
     expect(page.locator("#n-size")).to_have_text("320 × 200")
 
 
@@ -134,7 +133,7 @@ def test_without_network_the_page_says_so_and_goes_on_afterwards(
     page = visit(people.alice, desktop(people))
     shows(page)
     page.context.set_offline(True)
-    expect(page.locator("#veil")).to_contain_text("Your computer has no network.", timeout=30_000)
+    expect(page.locator("#veil")).to_contain_text("Your computer has no network.")
     page.context.set_offline(False)
     shows(page)
 
@@ -146,9 +145,7 @@ def test_somebody_taken_off_the_machine_is_told_and_not_let_back(
     page = visit(people.bob, desktop(people))
     shows(page)
     aside(Member.objects.filter(instance=people.machine, user=people.bob).get().delete)
-    expect(page.locator("#veil")).to_contain_text(
-        re.compile("may no longer see this desktop|not shared with you"), timeout=20_000
-    )
+    expect(page.locator("#veil")).to_contain_text(re.compile("may no longer see this desktop|not shared with you"))
     expect(page.get_by_role("link", name="All machines").last).to_be_visible()
 
 
@@ -157,7 +154,7 @@ def test_an_ended_sign_in_offers_to_sign_in_again(people: Facility, screen: Scre
     shows(page)
     page.context.clear_cookies()
     site.call(screen.close())
-    expect(page.locator("#veil").get_by_role("link", name="Sign in")).to_be_visible(timeout=15_000)
+    expect(page.locator("#veil").get_by_role("link", name="Sign in")).to_be_visible()
 
 
 def test_a_machine_that_is_not_ready_is_waited_for(people: Facility, screen: Screen, visit: Visit) -> None:

@@ -53,7 +53,7 @@ def test_watchers_who_come_one_after_the_other_see_the_same(people: Facility, vi
         visit(people.alice, desktop(people))
         for step, name in enumerate(("gwen", "greta", "george")):
             page = visit(guest(people, name), desktop(people))
-            expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
+            expect(page.locator("#veil")).to_be_hidden()
             pages.append(page)
             draw(pencil, step)
             for one in pages:

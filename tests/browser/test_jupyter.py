@@ -167,7 +167,7 @@ def test_desktop_and_jupyterlab_stand_side_by_side(
 ) -> None:
     page = visit(people.alice, f"/machines/{address.uuid}/")
     page.get_by_role("link", name="Desktop with JupyterLab").click()
-    expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
+    expect(page.locator("#veil")).to_be_hidden()
     lab = beside(page)
     (cookie,) = [one for one in page.context.cookies(address.origin) if one.get("name") == "visa-frame"]
     assert (cookie.get("sameSite"), cookie.get("secure"), cookie.get("httpOnly")) == ("None", True, True)

@@ -200,7 +200,7 @@ def test_a_card_follows_its_machine_and_says_so(people: Facility, visit: Visit) 
     expect(page.locator("#connection")).to_be_hidden()
     page.wait_for_function("performance.getEntriesByType('resource').length > 0")
     aside(people.machine.transition, State.STOPPING, by=people.alice)
-    expect(page.locator(".card")).to_contain_text("Stopping", timeout=15_000)
+    expect(page.locator(".card")).to_contain_text("Stopping")
     expect(page.locator("#announcer")).to_have_text("alice's machine: Stopping")
 
 
@@ -211,7 +211,7 @@ def test_the_machines_page_opens_the_desktop_by_itself(people: Facility, visit: 
     aside(made.transition, State.ACTIVE)
     Instance.objects.filter(pk=made.pk).update(desktop_ready_at=timezone.now())
     aside(made.tell, "desktop")
-    page.wait_for_url("**/desktop/", timeout=20_000)
+    page.wait_for_url("**/desktop/")
 
 
 def test_a_notebook_run_is_followed_and_stopped_on_the_machines_page(people: Facility, visit: Visit) -> None:

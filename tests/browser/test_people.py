@@ -81,7 +81,7 @@ def test_the_panel_of_a_member_follows_what_the_owner_does(people: Facility, vis
     expect(bobs.locator("#people .drawer")).to_have_count(0)
     page = visit(people.alice, of_machine(people))
     act(page, "Bob Example", "Let only watch")
-    expect(bobs.locator("#people > .people")).to_contain_text("View only", timeout=15_000)
+    expect(bobs.locator("#people > .people")).to_contain_text("View only")
 
 
 def test_a_switch_is_turned_and_seen_by_another_tab(people: Facility, visit: Visit) -> None:
@@ -89,7 +89,7 @@ def test_a_switch_is_turned_and_seen_by_another_tab(people: Facility, visit: Vis
     switch = other.get_by_role("switch", name="Members may work while I am away")
     expect(switch).not_to_be_checked()
     page.get_by_role("switch", name="Members may work while I am away").click()
-    expect(switch).to_be_checked(timeout=15_000)
+    expect(switch).to_be_checked()
     assert Room.objects.get(instance=people.machine).members_alone
 
 
@@ -152,7 +152,7 @@ def test_charlie_comes_by_alices_link_through_the_sign_in(people: Facility, visi
     theirs.wait_for_url("**/desktop/")
     assert role_of(people.charlie, people) == MemberRole.GUEST
     assert not [url for url in asked if secret in url]
-    expect(page.locator("#people > .people")).to_contain_text("Charlie Example", timeout=15_000)
+    expect(page.locator("#people > .people")).to_contain_text("Charlie Example")
     expect(page.locator("#people .links")).to_have_count(0)
 
 

@@ -23,11 +23,11 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
 
 
 def shows(page: Page, text: str) -> None:
-    expect(page.locator(".xterm-rows")).to_contain_text(text, timeout=20_000)
+    expect(page.locator(".xterm-rows")).to_contain_text(text)
 
 
 def opened(page: Page) -> None:
-    expect(page.locator("#veil")).to_be_hidden(timeout=20_000)
+    expect(page.locator("#veil")).to_be_hidden()
 
 
 def test_a_terminal_is_typed_in_watched_left_and_found_again(people: Facility, guest: Guest, visit: Visit) -> None:

@@ -95,7 +95,7 @@ def test_a_message_written_without_a_line_is_sent_when_it_is_back(both: tuple[Pa
     write(alice, "Are you there?")
     expect(alice.locator(".waiting")).to_contain_text("Waiting for the network")
     alice.context.set_offline(False)
-    expect(alice.locator(".waiting")).to_have_count(0, timeout=20_000)
+    expect(alice.locator(".waiting")).to_have_count(0)
     expect(opened(bob, "chat").locator(".bubble")).to_have_text("Are you there?")
 
 
@@ -104,7 +104,7 @@ def test_the_others_see_who_is_typing(both: tuple[Page, Page]) -> None:
     opened(bob, "chat")
     opened(alice, "chat").get_by_label("Write to everyone here").press_sequentially("Well")
     expect(bob.locator(".typing")).to_have_text("Alice Example is typing…")
-    expect(bob.locator(".typing")).to_have_text("", timeout=10_000)
+    expect(bob.locator(".typing")).to_have_text("")
 
 
 def test_a_pointer_carries_its_name_to_the_others(both: tuple[Page, Page]) -> None:

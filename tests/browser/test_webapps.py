@@ -53,7 +53,7 @@ def test_a_declared_application_opens_from_card_and_page_once_it_answers(
     tab = pressed(page)
     expect(tab.get_by_role("status")).to_have_text("Grafana does not answer at the moment. It opens here when it does.")
     with web_server(tmp_path, port):
-        expect(tab.get_by_role("heading", name="Beam current")).to_be_visible(timeout=20_000)
+        expect(tab.get_by_role("heading", name="Beam current")).to_be_visible()
         assert tab.url == f"{Address(people.machine.uuid, 'grafana').origin}/d/home/"
         page.goto(f"{site.url}/machines/{people.machine.uuid}/")
         expect(pressed(page).get_by_role("heading", name="Beam current")).to_be_visible()
@@ -67,14 +67,14 @@ def test_a_sign_in_that_ended_is_said_beside_the_desktop_and_mended_there(
     with web_server(tmp_path, port):
         page = visit(people.alice, f"/machines/{people.machine.uuid}/desktop/?beside=grafana")
         beside = page.frame_locator("#beside iframe")
-        expect(beside.get_by_role("heading", name="Beam current")).to_be_visible(timeout=20_000)
+        expect(beside.get_by_role("heading", name="Beam current")).to_be_visible()
         aside(Session.objects.all().delete)
         inside = page.frames[1]
         wait_until(lambda: inside.evaluate("fetch('/').then((answer) => answer.status)") == 401, "the end of the visit")
         inside.evaluate("location.reload()")
-        expect(beside.get_by_role("heading")).to_have_text("Your sign-in has ended", timeout=20_000)
+        expect(beside.get_by_role("heading")).to_have_text("Your sign-in has ended")
         with page.expect_popup() as other:
-            beside.get_by_role("link", name="Sign in").click(timeout=20_000)
+            beside.get_by_role("link", name="Sign in").click()
         expect(other.value).to_have_url(re.compile("/accounts/login/"))
         page.context.add_cookies([session(site, people.alice)])
-        expect(beside.get_by_role("heading", name="Beam current")).to_be_visible(timeout=20_000)
+        expect(beside.get_by_role("heading", name="Beam current")).to_be_visible()

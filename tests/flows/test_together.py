@@ -18,7 +18,7 @@ from tests.servers import wait_until
 pytestmark = [pytest.mark.qemu, pytest.mark.browser]
 
 PICTURES = Path(os.environ.get("VISA_PICTURES", "/nowhere"))
-SOON = 20_000
+SOON = 60_000
 GRACE = 3
 
 
