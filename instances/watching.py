@@ -6,6 +6,7 @@ One more asks the machines themselves. Only threads can hang in a call to a host
 from __future__ import annotations
 
 import logging
+import random
 from collections import deque
 from contextlib import closing
 from threading import Event, Thread
@@ -123,7 +124,7 @@ class HostWatch:
             begun = monotonic()
             if begun >= self.full_at:
                 _guarded(self._settle, driver)
-                self.full_at = begun + LOOK_AT_REST
+                self.full_at = begun + _about(LOOK_AT_REST)
             else:
                 _guarded(self._settle_some, driver, heard)
             if not self.too_slow(monotonic() - begun) and not self.well:
@@ -156,7 +157,7 @@ class HostWatch:
     def _measure_on(self) -> None:
         """Apart from the looks, whom a storage that hangs must not blind; a host that is not well is left in peace."""
         while not self.stopped.is_set():
-            self.unmeasured.wait(CAPACITY_EVERY)
+            self.unmeasured.wait(_about(CAPACITY_EVERY))
             self.unmeasured.clear()
             if self.well and not self.stopped.is_set():
                 self._measure()
@@ -207,6 +208,11 @@ class HostWatch:
 
     def _write_silence(self, problem: str) -> None:
         outages.silent(Host.objects.get(pk=self.host_id), problem, timezone.now())
+
+
+def _about(seconds: float) -> float:
+    """Sooner or later by a fifth, lest all hosts are looked at in the same moment and what happens then has to wait."""
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 
 def _guarded(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
