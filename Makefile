@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## what can be made
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: run
 run: python ## VISA with its demo facility on this host, until Ctrl-C (VISA_PORT, VISA_HOME, VISA_BIND)
@@ -15,6 +15,11 @@ run: python ## VISA with its demo facility on this host, until Ctrl-C (VISA_PORT
 test: python ## the whole suite, on its own libvirt, databases and browser (ARGS="-k word" for a part)
 	@python3 -m deploy.install test
 	@python3 -m deploy.test $(ARGS)
+
+.PHONY: test-full
+test-full: python ## JupyterLab in a real machine of the full image; builds it if it is missing (ARGS="-k word")
+	@python3 -m deploy.install test
+	@python3 -m deploy.test full $(ARGS)
 
 .PHONY: check
 check: python ## style, types, import contracts, production settings, migrations

@@ -2,9 +2,11 @@
 
 Rounds that do not get into each other's way run beside each other, each in a cell of its own: two cores share the
 work. Browsers are looked at by the second, so they never run while machines boot. Words on the command line go to
-every round.
+every round. `full` as the first of them is another suite, `make test-full`: one machine of the full image, in which
+JupyterLab is as scientists find it.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,12 +23,24 @@ NO_TESTS = 5  # pytest's exit code when it found none
 
 def main() -> int:
     words = sys.argv[1:]
+    return on_the_full_image(words[1:]) if words[:1] == ["full"] else whole_suite(words)
+
+
+def on_the_full_image(words: list[str]) -> int:
+    with image.being_built("full", ROOT / "var" / "images") as builder:
+        image.follow(builder)
+    say("Tests in a machine of the full image")
+    environment = os.environ | {"VISA_TEST_VARIANT": "full"}
+    return subprocess.run([CELL, *PYTEST, "-m", "full", *words], cwd=ROOT, env=environment, check=False).returncode
+
+
+def whole_suite(words: list[str]) -> int:
     with image.being_built("ci", ROOT / "var" / "images") as builder:  # the cell has no network to build it in
         image.follow(builder)
     on_postgres = [str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words]
     in_browsers = [*PYTEST, "-m", "browser and not qemu", *words]
     on_machines = [*PYTEST, "-m", "qemu", *words]
-    rest = [*PYTEST, "-m", "not postgres and not browser and not qemu", *words]
+    rest = [*PYTEST, "-m", "not postgres and not browser and not qemu and not full", *words]
     say("Tests in browsers; beside them, those on PostgreSQL")
     ended = beside(in_browsers, on_postgres)
     say("Tests on real machines; beside them, all others")

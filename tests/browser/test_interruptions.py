@@ -8,23 +8,17 @@ from pathlib import Path
 import pytest
 from django.contrib.sessions.models import Session
 from django.test import override_settings
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from desktops.webapps.origins import Address
 from tests.browser.conftest import Site, Visit, aside, session
-from tests.browser.test_jupyter import LONG
+from tests.browser.lab import ALL, AWAY, COUNTS, LONG, open_notebook, opened, run_cell, write_into
 from tests.browser.wire import Wire
 from tests.desktops.webapps.jupyter import Jupyter, notebook
 from tests.people import Facility
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-AWAY = 20_000
-"""Milliseconds without a network."""
-
-COUNTS = "import time\nfor i in range(24):\n    print(i, end=' ', flush=True)\n    time.sleep(1)\nprint('done')"
-ALL = " ".join(str(i) for i in range(24)) + " done"
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +37,6 @@ def written(folder: Path, name: str) -> str:
     return (folder / name).read_text()
 
 
-def open_notebook(page: Page, origin: str, name: str) -> None:
-    """In a workspace of its own, so that nothing else is open there."""
-    page.goto(f"{origin}/lab/workspaces/{name.partition('.')[0]}/tree/{name}")
-    page.locator(".jp-Notebook .jp-Cell").nth(1).wait_for(timeout=LONG)
-    page.get_by_text("| Idle").first.wait_for(timeout=LONG)
-
-
-def write_into(page: Page, cell: int, text: str) -> None:
-    page.locator(".jp-Notebook .jp-Cell .cm-content").nth(cell).click()
-    page.keyboard.press("Control+End")
-    page.keyboard.type(text)
-
-
 def test_twenty_seconds_without_a_network_lose_nothing(
     people: Facility,
     lab: Jupyter,
@@ -67,9 +48,7 @@ def test_twenty_seconds_without_a_network_lose_nothing(
     notebook(lab.root, "counts.ipynb", COUNTS, "kept = 1")
     page = visit(people.alice)
     open_notebook(page, address.origin, "counts.ipynb")
-    page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
-    page.keyboard.press("Control+Enter")
-    output = page.locator(".jp-OutputArea-output").first
+    output = run_cell(page, 0)
     expect(output).to_contain_text("0 1 2", timeout=LONG)
     wire.cut()
     write_into(page, 1, "\nmeanwhile = 2")
@@ -92,9 +71,7 @@ def test_a_sign_in_that_ends_under_an_open_notebook_loses_nothing(
     notebook(lab.root, "open.ipynb", "in_the = 'kernel'; print(in_the)", "kept = 1")
     page = visit(people.alice).context.new_page()  # JupyterLab complains of the refusals in its console
     open_notebook(page, address.origin, "open.ipynb")
-    page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
-    page.keyboard.press("Control+Enter")
-    expect(page.locator(".jp-OutputArea-output").first).to_have_text("kernel", timeout=LONG)
+    expect(run_cell(page, 0)).to_have_text("kernel", timeout=LONG)
     write_into(page, 1, "\nunsaved = 2")
     aside(Session.objects.all().delete)
     wait_until(lambda: page.evaluate("fetch('/api').then((answer) => answer.status)") == 401, "the end of the visit")
@@ -104,11 +81,8 @@ def test_a_sign_in_that_ends_under_an_open_notebook_loses_nothing(
     page.context.add_cookies([session(wire.site, people.alice)])
     other = page.context.new_page()
     other.goto(wire.url)
-    with other.expect_popup() as again:
-        other.get_by_role("button", name="JupyterLab").click()
-    again.value.locator("#jp-main-dock-panel").wait_for(timeout=LONG)
+    opened(other)
     page.keyboard.press("Control+s")
     wait_until(lambda: "unsaved = 2" in written(lab.root, "open.ipynb"), "what was not saved")
     write_into(page, 1, "\nprint('still in the', in_the)")
-    page.keyboard.press("Control+Enter")
-    expect(page.locator(".jp-OutputArea-output").nth(1)).to_have_text("still in the kernel", timeout=LONG)
+    expect(run_cell(page, 1)).to_have_text("still in the kernel", timeout=LONG)

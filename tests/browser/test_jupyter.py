@@ -5,12 +5,13 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import FrameLocator, Page, expect
+from playwright.sync_api import Page, expect
 
 from desktops.webapps.origins import Address
 from instances.models import Instance
 from instances.states import State
 from tests.browser.conftest import Site, Visit, aside
+from tests.browser.lab import LONG, beside, opened
 from tests.browser.screens import Screen
 from tests.desktops.webapps.jupyter import TOKEN, Jupyter, notebook
 from tests.people import Facility
@@ -18,23 +19,12 @@ from tests.servers import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-LONG = 90_000
-"""Milliseconds that JupyterLab may take to draw itself on a loaded machine."""
-
 HOSTILE = "from IPython.display import HTML; HTML('<script>window.ran = document.cookie</script><b>all yours</b>')"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def hostile(lab: Jupyter) -> None:
     notebook(lab.root, "hostile.ipynb", HOSTILE)
-
-
-def opened(page: Page) -> Page:
-    """JupyterLab in the tab that the button opens."""
-    with page.expect_popup() as tab:
-        page.get_by_role("button", name="JupyterLab").click()
-    tab.value.locator("#jp-main-dock-panel").wait_for(timeout=LONG)
-    return tab.value
 
 
 def test_one_press_opens_jupyterlab_on_its_own_origin(
@@ -146,12 +136,6 @@ BREAK_OUT = """(evil) => {
     attempt("script", () => { top.location = "javascript:document.title = 'taken'"; });
     return tried;
 }"""
-
-
-def beside(page: Page) -> FrameLocator:
-    frame = page.frame_locator("#beside iframe")
-    frame.locator("#jp-main-dock-panel").wait_for(timeout=LONG)
-    return frame
 
 
 def widths(page: Page) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from desktops.webapps.origins import Address
 from experiments.models import User
 from instances.models import Member, MemberRole
 from tests.browser.conftest import Visit, aside
-from tests.browser.test_interruptions import write_into, written
-from tests.browser.test_jupyter import LONG
+from tests.browser.lab import LONG, everywhere, here_with, write_into
+from tests.browser.test_interruptions import written
 from tests.desktops.webapps.jupyter import Jupyter, jupyterlab, notebook
 from tests.people import Facility, person
 from tests.servers import wait_until
@@ -42,11 +42,6 @@ def at_the_notebook(visit: Visit, user: User, address: Address) -> Page:
     return page
 
 
-def everywhere(text: str, *pages: Page) -> None:
-    for page in pages:
-        expect(page.locator(".jp-Notebook")).to_contain_text(text, timeout=LONG)
-
-
 def test_two_edit_one_notebook_by_name_and_a_third_watches(
     people: Facility, lab: Jupyter, address: Address, visit: Visit
 ) -> None:
@@ -65,5 +60,4 @@ def test_two_edit_one_notebook_by_name_and_a_third_watches(
         expect(page.locator(".jp-Notebook")).not_to_contain_text("from_gwen")
     assert "from_gwen" not in written(lab.root, NAME)
     for one, other in ((alice, "Bob Example"), (bob, "Alice Example")):
-        one.get_by_title("Collaboration", exact=True).first.click()
-        expect(one.get_by_text(other).first).to_be_visible()
+        here_with(one, other)

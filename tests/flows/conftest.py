@@ -40,13 +40,16 @@ def chromium() -> Iterator[Browser]:
 def signed_in(chromium: Browser, visa: Installation, name: str) -> BrowserContext:
     """A browser of its own in which somebody has signed in through the page."""
     context = chromium.new_context(viewport=WINDOW, locale="en-GB")  # type: ignore[arg-type]
-    page = context.new_page()
+    sign_in(context.new_page(), visa, name)
+    return context
+
+
+def sign_in(page: Page, visa: Installation, name: str) -> None:
     page.goto(visa.url)
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(visa.sign_ins()[name])
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("link", name="New instance").first).to_be_visible()
-    return context
 
 
 @dataclass
@@ -60,12 +63,18 @@ class Desk:
 
 @pytest.fixture(scope="package")
 def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
-    """Alice signs in, makes a machine in the browser, watches it being made, and its desktop opens by itself."""
     context = signed_in(chromium, visa, "alice")
-    page = context.new_page()
+    yield new_desk(visa, context.new_page(), "Small")
+    context.close()
+
+
+def new_desk(visa: Installation, page: Page, size: str) -> Desk:
+    """Alice makes a machine in the browser, watches it being made, and its desktop opens by itself."""
     page.goto(visa.url)
     page.get_by_role("link", name="New instance").first.click()
+    page.get_by_role("group", name="Size").get_by_role("radio", name=size).check()
     page.get_by_role("group", name="Experiment", exact=True).get_by_role("checkbox").first.check()
+    expect(page.get_by_role("group", name="Size").get_by_role("radio", name=size)).to_be_checked()
     page.get_by_role("group", name="Screen").get_by_role("radio", name="1280 × 800").check()
     page.get_by_role("button", name="Create instance").click()
     page.wait_for_url(re.compile(r"/machines/[0-9a-f-]{36}/$"))
@@ -73,5 +82,4 @@ def desk(visa: Installation, chromium: Browser) -> Iterator[Desk]:
     steps = page.locator("main").inner_text().splitlines()
     page.wait_for_url("**/desktop/", timeout=MACHINE_PATIENCE * 1000)
     expect(page.locator("#screen canvas")).to_have_count(1)
-    yield Desk(uuid, page, steps)
-    context.close()
+    return Desk(uuid, page, steps)

@@ -18,6 +18,8 @@ from tests.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 IMAGES = Path(os.environ.get("VISA_TEST_IMAGES", ROOT / "var" / "images"))
+VARIANT = os.environ.get("VISA_TEST_VARIANT", "ci")
+"""The image that machines of the flows are made from; `full` is for `make test-full`."""
 START_PATIENCE = 240.0
 MACHINE_PATIENCE = 300.0
 
@@ -39,12 +41,12 @@ class Installation:
         self.environment = {name: value for name, value in os.environ.items() if not _is_the_tests_own(name)} | {
             "VISA_HOME": str(home),
             "VISA_PORT": str(self.port),
-            "VISA_IMAGE_VARIANT": "ci",
+            "VISA_IMAGE_VARIANT": VARIANT,
             "VISA_VIRTUALISATION": "qemu",
             "VISA_DEFAULT_QUOTA": "12",
             "VISA_CELL": os.environ["VISA_CELL"],
         }
-        (home / "images").symlink_to(IMAGES)
+        offer(VARIANT, home / "images")
 
     def start(self) -> None:
         out = (self.home / "make-run.out").open("ab")
@@ -99,6 +101,14 @@ class Installation:
         return int(found[1])
 
 
+def offer(variant: str, images: Path) -> None:
+    """Put this image into the folder and no other, whatever else was built on this host."""
+    images.mkdir()
+    described = IMAGES / f"{variant}.json"
+    for file in (described, IMAGES / json.loads(described.read_text())["file"]):
+        (images / file.name).symlink_to(file)
+
+
 def _is_the_tests_own(name: str) -> bool:
     return name.startswith("VISA_") or name in {"DJANGO_SETTINGS_MODULE", "DATABASE_URL"}
 
@@ -137,6 +147,9 @@ class Person:
         return self.session.post(
             f"{self.visa.url}/api/v1/{path}", json=document or {}, headers=self._proof(), timeout=30
         )
+
+    def patch(self, path: str, document: dict[str, Any]) -> requests.Response:
+        return self.session.patch(f"{self.visa.url}/api/v1/{path}", json=document, headers=self._proof(), timeout=30)
 
     def delete(self, path: str) -> requests.Response:
         return self.session.delete(f"{self.visa.url}/api/v1/{path}", headers=self._proof(), timeout=30)

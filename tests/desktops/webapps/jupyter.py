@@ -100,9 +100,12 @@ def jupyterlab(home: Path, *, shared: bool = False) -> Iterator[Jupyter]:
 
 
 def notebook(folder: Path, name: str, *sources: str) -> None:
+    (folder / name).write_text(json.dumps(notebook_of(*sources)))
+
+
+def notebook_of(*sources: str) -> dict[str, Any]:
     """One of Python, with these cells, none of which has run."""
     empty: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     cells = [empty | {"source": source, "id": f"cell-{at}"} for at, source in enumerate(sources)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    whole = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    (folder / name).write_text(json.dumps(whole))
+    return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}

@@ -22,5 +22,7 @@ c.IdentityProvider.token = Path("/run/visa/jupyter-token").read_text().strip()
 c.ServerApp.tornado_settings = {"page_config_hook": lambda handler, page: page | {"token": ""}}
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.news_url = None
+# The list of extensions without a catalogue: what is installed is root's, and a machine may have no way to PyPI.
+c.LabApp.extension_manager = "readonly"
 # Language servers are not installed; looking for them costs seconds at every start.
 c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}
