@@ -80,7 +80,7 @@ def test_a_cell_runs_is_interrupted_and_the_kernel_starts_anew(lab: Lab) -> None
     expect(output).to_contain_text("KeyboardInterrupt", timeout=PATIENCE)
     page.keyboard.press("0")
     page.keyboard.press("0")
-    page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+    page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
     expect(run_cell(page, 2)).to_have_text("False", timeout=PATIENCE)
     page.close()
 
