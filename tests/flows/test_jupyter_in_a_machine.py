@@ -24,7 +24,6 @@ from tests.servers import wait_until
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.browser,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(VARIANT != "full", reason="needs a machine of the full image: make test-full"),
 ]
