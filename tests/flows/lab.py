@@ -72,7 +72,7 @@ def shot(page: Page, name: str) -> None:
     """A picture in light and one in dark, where somebody wants to look."""
     if PICTURES.is_dir():
         for scheme in ("dark", "light"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             page.screenshot(path=PICTURES / f"{name}-{scheme}.png")
 
 

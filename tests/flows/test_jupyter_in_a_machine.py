@@ -6,7 +6,6 @@ The machine is emulated: a kernel takes half a minute to start, and all tests to
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,20 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.lab import (
-    ALL, AWAY, COUNTS, beside, everywhere, here_with, open_notebook, opened, run_cell, write_into,
+    ALL,
+    AWAY,
+    COUNTS,
+    beside,
+    everywhere,
+    here_with,
+    opened,
+    run_cell,
+    write_into,
 )  # fmt: skip
 from tests.flows.conftest import new_desk, sign_in, signed_in
 from tests.flows.installation import VARIANT, Installation, Person
 from tests.flows.lab import PATIENCE, Lab, Memory, no_network, shot
-from tests.flows.machine import at_work, inside
+from tests.flows.machine import inside
 from tests.servers import wait_until
 
 pytestmark = [
@@ -68,7 +75,9 @@ def test_one_press_on_the_card_opens_it_without_its_token(lab: Lab) -> None:
 
 
 def test_a_cell_runs_is_interrupted_and_the_kernel_starts_anew(lab: Lab) -> None:
-    page = lab.notebook("work.ipynb", "kept = 6 * 7; print(kept)", "import time; time.sleep(3600)", "print('kept' in dir())")
+    page = lab.notebook(
+        "work.ipynb", "kept = 6 * 7; print(kept)", "import time; time.sleep(3600)", "print('kept' in dir())"
+    )
     expect(run_cell(page, 0)).to_have_text("42", timeout=PATIENCE)
     output = run_cell(page, 1)
     page.get_by_text("| Busy").first.wait_for()
@@ -107,7 +116,9 @@ def test_five_megabytes_of_output_arrive_and_are_kept(lab: Lab) -> None:
     page = lab.notebook("large.ipynb", source, "print('alive')")
     expect(run_cell(page, 0)).to_contain_text("049999", timeout=PATIENCE)
     expect(run_cell(page, 1)).to_have_text("alive", timeout=PATIENCE)
-    wait_until(lambda: "049999" in inside(lab.uuid, "tail -c 2000 ~alice/large.ipynb"), "the output on the disk", SECONDS)
+    wait_until(
+        lambda: "049999" in inside(lab.uuid, "tail -c 2000 ~alice/large.ipynb"), "the output on the disk", SECONDS
+    )
     page.close()
 
 
@@ -152,7 +163,9 @@ def test_two_gigabytes_are_uploaded_in_the_lab_while_the_web_process_stays_as_it
     page.get_by_text("Python 3 (ipykernel)").first.wait_for()
     memory = Memory(lab.visa.pid("web"))
     uploaded(page, tmp_path / "run.raw")
-    wait_until(lambda: inside(lab.uuid, "stat -c '%U %s' ~alice/run.raw") == f"alice {SIZE}\n", "all of it", 3000, every=5)
+    wait_until(
+        lambda: inside(lab.uuid, "stat -c '%U %s' ~alice/run.raw") == f"alice {SIZE}\n", "all of it", 3000, every=5
+    )
     assert memory.grown < FLAT
     assert digest in inside(lab.uuid, f"tail -c {PIECE} ~alice/run.raw | sha256sum")
     page.close()
