@@ -74,7 +74,7 @@ class Row(NamedTuple):
     @classmethod
     def of(cls, host_id: int, which: Q | None = None) -> list[Row]:
         """Those of all machines that leave something on the host, or of `which` of them."""
-        there = Instance.objects.filter(which or Q(), host=host_id, state__in=ON_HOST)
+        there = Instance.objects.filter(which or Q(), host=host_id, state__in=ON_HOST).order_by()
         return [cls(*row) for row in there.values_list(*cls._fields)]
 
 
