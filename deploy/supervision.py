@@ -24,7 +24,8 @@ def site_programs(address: str, port: int) -> dict[str, list[str]]:
     # Compressing pixels that are compressed already costs twenty times the relay's own work.
     web += ["--ws", "desktops.server:DirectSocket", "--ws-per-message-deflate", "false", "--lifespan", "on"]
     web += ["--ws-max-size", str(1024 * 1024)]  # what a page may say at once; browsers cut a long paste into pieces
-    web += ["--loop", "uvloop", "--http", "httptools", "--timeout-graceful-shutdown", "3", "--no-access-log"]
+    web += ["--loop", "uvloop", "--http", "desktops.server:GatheredRequests"]
+    web += ["--timeout-graceful-shutdown", "3", "--no-access-log"]
     return {
         "web": web,
         "worker": [*celery, "worker", "--concurrency", "4", "--loglevel", "INFO", "--without-mingle"],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from websockets.speedups import apply_mask
 
@@ -26,8 +26,7 @@ class Malformed(Exception):
     """What no WebSocket without extensions may send."""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A whole message or control frame; the payload is None where it is longer than was wanted."""
 
     opcode: Opcode
@@ -85,20 +84,23 @@ class Reader:
             self._held += data
             held = self._held
         found: list[Message] = []
-        at = self._skip(0, len(held))
-        while len(held) - at >= 2:
+        end = len(held)
+        at = self._skip(0, end) if self._to_skip else 0
+        while end - at >= 2:
             final, opcode, size, begin = self._head(held, at)
             long = size > self._most
-            if len(held) < begin + (0 if long else size):
+            if end < (begin if long else begin + size):
                 break
             payload = b"" if long else self._payload(held, begin, size)
             self._to_skip = size if long else 0
-            at = self._skip(begin, len(held)) if long else begin + size
-            found += self._join(final, opcode, payload, size)
-        if held is data:
-            self._held = bytearray(data[at:])
-        else:
+            at = self._skip(begin, end) if long else begin + size
+            message = self._join(final, opcode, payload, size)
+            if message:
+                found.append(message)
+        if held is not data:
             del self._held[:at]
+        elif at < end:
+            self._held += data[at:]
         return found
 
     def _skip(self, at: int, end: int) -> int:
@@ -106,40 +108,43 @@ class Reader:
         self._to_skip -= step
         return at + step
 
-    def _head(self, held: bytes | bytearray, at: int) -> tuple[bool, Opcode, int, int]:
+    def _head(self, held: bytes | bytearray, at: int) -> tuple[bool, int, int, int]:
         """Whether it is the last of its message, what it is, the size of its payload and where that begins."""
         first, second = held[at], held[at + 1]
-        opcode = _OPCODES.get(first & 0x7F)  # with the bits of extensions, which nobody agreed on
-        if opcode is None or second & 0x80 != self._mask_bit:
+        opcode = first & 0x7F  # with the bits of extensions, which nobody agreed on
+        if opcode not in _OPCODES or second & 0x80 != self._mask_bit:
             raise Malformed("not a frame")
         size, begin = second & 0x7F, at + 2
-        if opcode >= Opcode.CLOSE and (size > MOST_CONTROL or not first & 0x80):
+        if opcode >= _CLOSE and (size > MOST_CONTROL or not first & 0x80):
             raise Malformed("not a control frame")
-        if size > MOST_CONTROL:
+        if size >= 126:
             begin += 2 if size == 126 else 8
             size = int.from_bytes(held[at + 2 : begin], "big")
-        return bool(first & 0x80), opcode, size, begin + (4 if self._mask_bit else 0)
+        return first >= 0x80, opcode, size, begin + (4 if self._mask_bit else 0)
 
     def _payload(self, held: bytes | bytearray, begin: int, size: int) -> bytes:
         payload = bytes(held[begin : begin + size])
         return apply_mask(payload, bytes(held[begin - 4 : begin])) if self._mask_bit else payload
 
-    def _join(self, final: bool, opcode: Opcode, payload: bytes, size: int) -> list[Message]:
+    def _join(self, final: bool, opcode: int, payload: bytes, size: int) -> Message | None:
         """The message that this frame ends, or the control frame that it is."""
-        if opcode >= Opcode.CLOSE:
-            self.has_closed = self.has_closed or opcode is Opcode.CLOSE
-            return [Message(opcode, payload)]
-        if (opcode is Opcode.CONTINUED) != (self._kind is not None):
+        if opcode >= _CLOSE:
+            self.has_closed = self.has_closed or opcode == _CLOSE
+            return Message(_OPCODES[opcode], payload)
+        if (opcode == 0) is (self._kind is None):
             raise Malformed("a message within a message")
+        if self._kind is None and final:
+            return Message(_OPCODES[opcode], payload if size <= self._most else None)
         if self._kind is None:
-            self._kind, self._parts, self._size = opcode, [], 0
+            self._kind, self._parts, self._size = _OPCODES[opcode], [], 0
         self._size += size
         if self._size <= self._most:
             self._parts.append(payload)
         if not final:
-            return []
+            return None
         kind, self._kind = self._kind, None
-        return [Message(kind, b"".join(self._parts) if self._size <= self._most else None)]
+        return Message(kind, b"".join(self._parts) if self._size <= self._most else None)
 
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
+_CLOSE = int(Opcode.CLOSE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,12 @@ def origin_of(address: str) -> str:
 
 
 def allowed_origins() -> frozenset[str]:
-    return frozenset(origin_of(address) for address in (settings.PUBLIC_URL, *settings.CSRF_TRUSTED_ORIGINS))
+    return _origins(settings.PUBLIC_URL, *settings.CSRF_TRUSTED_ORIGINS)
+
+
+@lru_cache
+def _origins(*addresses: str) -> frozenset[str]:
+    return frozenset(origin_of(address) for address in addresses)
 
 
 class AllowedOrigin:

@@ -6,8 +6,9 @@ extension `visa.direct`, a `desktops.relay.Viewer`; on other servers the relay d
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, cast
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -33,6 +34,52 @@ class Taker(Protocol):
     def resume_writing(self) -> None: ...
 
     def connection_lost(self, exc: Exception | None) -> None: ...
+
+
+MOST_GATHERED = 64 * 1024
+"""Bytes of an answer that wait for more of it, until the next turn of the loop."""
+
+
+class Gathering:
+    """A transport over which what is written in one turn of the loop goes out as one: head and body of an answer."""
+
+    def __init__(self, bare: asyncio.Transport) -> None:
+        self.bare = bare
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self._let_go)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > MOST_GATHERED:
+            self._let_go()
+
+    def close(self) -> None:
+        self._let_go()
+        self.bare.close()
+
+    def _let_go(self) -> None:
+        held, self._held, self._size = self._held, [], 0
+        if held and not self.bare.is_closing():
+            self.bare.writelines(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bare, name)
+
+
+class GatheredRequests(HttpToolsProtocol):
+    """uvicorn's HTTP with one write for a small answer, where it makes three: `uvicorn --http`."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._gathering = Gathering(transport)
+        self.transport = cast(asyncio.Transport, self._gathering)
+
+    def handle_websocket_upgrade(self) -> None:
+        self.transport = self._gathering.bare
+        super().handle_websocket_upgrade()
 
 
 class DirectSocket(WebSocketsSansIOProtocol):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from django.conf import settings
 
 from desktops.origin import allowed_origins
 from desktops.webapps import pages, tickets
 from desktops.webapps.door import Admission
-from desktops.webapps.headers import Confines, Framing, Malformed, framing, from_elsewhere, only, upward
+from desktops.webapps.headers import Confines, Framing, Headers, Malformed, framing, from_elsewhere, only, upward
 from desktops.webapps.origins import Address, address_at, scheme
 from desktops.webapps.upstream import Request
 from desktops.webapps.visits import Visit
@@ -82,12 +84,8 @@ class Entered:
     def to_machine(self) -> Request:
         """The same request as the machine gets it: with its own token, and with nothing of the site's."""
         asked, app = self.asked, self.admission.app
-        host = asked.address.host.encode()
-        frames = tuple(sorted(allowed_origins()))
-        confines = Confines(_our_cookies(), (JUPYTERS_SIGN_IN,), frames, tickets.is_framed(asked.headers))
-        headers = [(b"host", host), (b"x-forwarded-host", host), (b"x-forwarded-proto", scheme().encode())]
-        user, name = self.admission.person
-        headers += [(b"x-forwarded-user", str(user).encode()), (b"x-forwarded-name", quote(name).encode())]
+        confines = _confines(_our_cookies(), allowed_origins(), tickets.is_framed(asked.headers))
+        headers = [*_own_words(asked.address.host, scheme(), *self.admission.person)]
         headers += upward(asked.headers, confines)
         if app.token:
             # Uncompressed, so that the token can be taken out of every page that holds it.
@@ -95,6 +93,18 @@ class Entered:
             headers.append((b"authorization", f"token {app.token}".encode()))
         place = (self.admission.host, app.port, asked.path, asked.query)
         return Request(asked.method, *place, headers, asked.framing, confines, app.token.encode())
+
+
+@lru_cache(maxsize=1024)
+def _own_words(host: str, proto: str, user: UUID, name: str) -> Headers:
+    """What the proxy says with each request of a person."""
+    where = [(b"host", host.encode()), (b"x-forwarded-host", host.encode()), (b"x-forwarded-proto", proto.encode())]
+    return [*where, (b"x-forwarded-user", str(user).encode()), (b"x-forwarded-name", quote(name).encode())]
+
+
+@lru_cache
+def _confines(ours: frozenset[str], origins: frozenset[str], framed: bool) -> Confines:
+    return Confines(ours, (JUPYTERS_SIGN_IN,), tuple(sorted(origins)), framed)
 
 
 def _our_cookies() -> frozenset[str]:

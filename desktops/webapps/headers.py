@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -29,6 +31,9 @@ OURS_DOWNWARD = frozenset(
 """`Clear-Site-Data` would empty the cookies of the whole domain; `WWW-Authenticate` asks for a password that never goes
 up; the others speak for us, not for a guest.
 """
+
+NEVER_UPWARD = HOP_BY_HOP | OURS_UPWARD
+NEVER_DOWNWARD = HOP_BY_HOP | OURS_DOWNWARD
 
 FRAMED = ("samesite", "secure", "partitioned")
 """Attributes of a cookie that decide whether a browser keeps it for a page in another site's frame."""
@@ -97,7 +102,7 @@ class Confines:
     frames: tuple[str, ...] = ()
     framed: bool = False
 
-    @property
+    @cached_property
     def policy(self) -> tuple[bytes, bytes]:
         """Who may frame the application: not the guest's to say, or any page could lay itself over it."""
         return b"content-security-policy", " ".join(("frame-ancestors 'self'", *self.frames)).encode()
@@ -113,9 +118,10 @@ class Confines:
 
 def upward(headers: Headers, confines: Confines) -> Iterator[tuple[bytes, bytes]]:
     """What the guest hears of a request, without what the proxy says itself."""
-    dropped = HOP_BY_HOP | OURS_UPWARD | _named_by_connection(headers)
+    dropped = NEVER_UPWARD | _named_by_connection(headers)
     for name, value in headers:
-        if name.lower() not in dropped and not name.lower().startswith((b"x-forwarded-", b"sec-websocket-")):
+        known = name.lower()
+        if known not in dropped and not known.startswith((b"x-forwarded-", b"sec-websocket-")):
             yield name, value
     cookies = cookies_upward(values(headers, b"cookie"), confines)
     if cookies:
@@ -130,16 +136,16 @@ def cookies_upward(lines: Iterable[bytes], confines: Confines) -> bytes:
 def downward(headers: Iterable[tuple[bytes, bytes]], confines: Confines) -> Headers:
     """What the browser hears of the guest's answer."""
     kept = list(headers)
-    dropped = HOP_BY_HOP | OURS_DOWNWARD | _named_by_connection(kept)
+    dropped = NEVER_DOWNWARD | _named_by_connection(kept)
     passed = []
     for name, value in kept:
-        said: bytes | None = value
-        if name.lower() == b"set-cookie":
+        known, said = name.lower(), cast("bytes | None", value)
+        if known == b"set-cookie":
             said = cookie_downward(value, confines)
-        elif name.lower() == b"content-security-policy":
+        elif known == b"content-security-policy":
             said = policy_downward(value)
-        if said is not None and name.lower() not in dropped and _VALUE.fullmatch(said):
-            passed.append((name.lower(), said))
+        if said is not None and known not in dropped and _VALUE.fullmatch(said):
+            passed.append((known, said))
     return passed
 
 
@@ -162,10 +168,13 @@ def policy_downward(line: bytes) -> bytes:
     )
 
 
-def cookie_values(headers: Headers, name: str) -> list[str]:
-    """All values under this name, in the browser's order: the cookie of the longest path first."""
-    pairs = [pair for line in values(headers, b"cookie") for pair in line.split(b";")]
-    return [pair.partition(b"=")[2].strip().decode("latin-1") for pair in pairs if _name(pair) == name]
+def cookies_in(headers: Headers) -> dict[str, list[str]]:
+    """All values by name, in the browser's order: the cookie of the longest path first."""
+    found: dict[str, list[str]] = {}
+    for line in values(headers, b"cookie"):
+        for pair in line.split(b";"):
+            found.setdefault(_name(pair), []).append(pair.partition(b"=")[2].strip().decode("latin-1"))
+    return found
 
 
 def _name(pair: bytes) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from django.conf import settings
@@ -45,6 +46,10 @@ def is_apps_host(host: str) -> bool:
 
 def address_at(host: str) -> Address | None:
     """What is at this host; None where no machine could be."""
-    label = host.lower().removesuffix(f".{settings.APPS_DOMAIN}")
-    found = _LABEL.fullmatch(label) if is_apps_host(host) else None
+    return _named(host.lower().removesuffix(f".{settings.APPS_DOMAIN}")) if is_apps_host(host) else None
+
+
+@lru_cache(maxsize=1024)
+def _named(label: str) -> Address | None:
+    found = _LABEL.fullmatch(label)
     return Address(UUID(found[1]), found[2] or JUPYTER) if found else None

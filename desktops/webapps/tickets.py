@@ -16,7 +16,7 @@ from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.core.cache import cache
 
-from desktops.webapps.headers import Headers, cookie_values
+from desktops.webapps.headers import Headers, cookies_in
 from desktops.webapps.origins import Address
 from instances.models.fields import box
 
@@ -87,7 +87,8 @@ def no_cookie(*, framed: bool = False) -> str:
 def is_framed(headers: Headers) -> bool:
     """Whether the request comes from a frame of another site's page: there only the frame's cookie goes along."""
     whole, frame = cookie_names()
-    return bool(cookie_values(headers, frame)) and not cookie_values(headers, whole)
+    found = cookies_in(headers)
+    return bool(found.get(frame)) and not found.get(whole)
 
 
 def session_of(headers: Headers, address: Address) -> str | None:
@@ -95,9 +96,10 @@ def session_of(headers: Headers, address: Address) -> str | None:
 
     Scripts of the guest may add cookies of the same name for longer paths; ours, for all paths, comes after them.
     """
-    found = [value for name in cookie_names() for value in cookie_values(headers, name)]
-    opened = (_opened(value, tuple(settings.ENCRYPTION_KEYS)) for value in found)
-    keys = [key for said in opened if (key := _key_in(said, address))]
+    sent, ours = cookies_in(headers), tuple(settings.ENCRYPTION_KEYS)
+    found = [value for name in cookie_names() for value in sent.get(name, ())]
+    opened = (_opened(value, ours) for value in found)
+    keys = [said[0] for said in opened if said and said[1] == address]
     return keys[-1] if keys else None
 
 
@@ -105,16 +107,11 @@ def _said(session_key: str, address: Address) -> bytes:
     return json.dumps([session_key, str(address.uuid), address.app]).encode()
 
 
-def _key_in(said: bytes | None, address: Address) -> str | None:
-    if said is None:
-        return None
-    session_key, uuid, app = json.loads(said)
-    return session_key if Address(UUID(uuid), app) == address else None
-
-
 @lru_cache(maxsize=1024)
-def _opened(sealed: str, keys: tuple[str, ...]) -> bytes | None:
+def _opened(sealed: str, keys: tuple[str, ...]) -> tuple[str, Address] | None:
+    """The session and the application of a cookie that is ours."""
     try:
-        return box(keys, PURPOSE).decrypt(sealed.encode())
+        session_key, uuid, app = json.loads(box(keys, PURPOSE).decrypt(sealed.encode()))
     except (InvalidToken, ValueError):
         return None
+    return session_key, Address(UUID(uuid), app)

@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 DIRECT = "desktops.server:DirectSocket"
+GATHERED = "desktops.server:GatheredRequests"
 PLAIN = "websockets-sansio"
 PATIENCE = 30.0
 MESSAGE_LIMIT = 1024 * 1024
@@ -31,6 +32,7 @@ async def serving(app: Any, ws: str = DIRECT) -> AsyncIterator[int]:
         app,
         port=0,
         ws=ws,
+        http=GATHERED,
         ws_per_message_deflate=False,
         ws_max_size=MESSAGE_LIMIT,
         lifespan="off",
