@@ -138,7 +138,9 @@ async def _warm_up(proxy: Proxy) -> None:
         answer = await line.ask(proxy.said("/small"))
         assert answer.startswith(b"HTTP/1.1 200 "), answer[:300]
         assert answer.endswith(b"x" * 1024)
-    line.transport.close()
+    socket = await _open(proxy)
+    await socket.ask(load.frame(load.kernel_message(MESSAGE)), MESSAGE + 4)
+    _close([line, socket])
 
 
 async def _requests(proxy: Proxy) -> None:

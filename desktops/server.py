@@ -106,6 +106,8 @@ class DirectSocket(WebSocketsSansIOProtocol):
     def hand_over(self, taker: Taker | None) -> None:
         """Frames go to and fro as they are, past ASGI; None takes them back, so that ASGI can say the last word."""
         self._taker = taker
+        self.request.headers.clear()  # a socket that waits for hours needs no memory for how it began
+        self.response.headers.clear()
         if not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
