@@ -70,6 +70,12 @@ def open_terminal(desk: Desk) -> None:
     wait_until(lambda: at_rest(desk.page), "a terminal at rest", 60)
 
 
+def written(uuid: str, name: str, content: bytes) -> None:
+    """A file in Alice's home, as if she had brought it along."""
+    encoded = base64.b64encode(content).decode()
+    inside(uuid, f"echo {encoded} | base64 -d > ~alice/{name}; chown alice: ~alice/{name}")
+
+
 def inside(uuid: str, command: str) -> str:
     """What a shell command prints inside the machine, by way of the guest agent; nothing while it does not answer."""
 
