@@ -22,6 +22,7 @@ import uvloop
 
 from bench._machine import FRAME
 from bench._viewer import Viewer, open_viewer, stream_frames
+from tests.servers import answers_on
 
 HERE = Path(__file__).resolve().parent
 BUSY, FILM, QUIET = 1000, 60, 10
@@ -57,24 +58,11 @@ def running(command: list[str], port: int, env: dict[str, str] | None = None) ->
         start_new_session=True,
     )  # fmt: skip
     try:
-        _wait_for(port, process)
+        answers_on(port, process)
         yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def tree(pid: int) -> list[int]:

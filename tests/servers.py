@@ -6,6 +6,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,21 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come about within {patience:.0f} seconds")
         time.sleep(every)
+
+
+def answers_on(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Once this process takes connections at a port of this host. Raises RuntimeError where it ends before."""
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} has ended")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    wait_until(answers, f"an answer at port {port}")
 
 
 class RedisServer:

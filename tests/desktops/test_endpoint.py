@@ -297,18 +297,23 @@ def within_a_second_of(moment: float) -> bool:
 
 
 # SEC-05
+async def revoked(house: House, viewer: Viewer, revoke: Callable[[], None], code: int) -> None:
+    """Within a second the viewer hears that it ended, and the machine has nobody before it."""
+    await heard_by_control_line(house)
+    await in_database(revoke)
+    begin = asyncio.get_running_loop().time()
+    assert (await viewer.ended())[0] == code
+    assert within_a_second_of(begin)
+    await house.desktop.until(lambda: not house.desktop.writers)
+
+
 @pytest.mark.parametrize(("revoke", "code"), REVOCATIONS, ids=[r.__name__ for r, _ in REVOCATIONS])
 async def test_an_open_desktop_ends_at_once(
     house: House, revoke: Callable[[House, Client], None], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(hours=1))
     async with looking(house, house.people.bob) as (viewer, client):
-        await heard_by_control_line(house)
-        await in_database(revoke, house, client)
-        begin = asyncio.get_running_loop().time()
-        assert (await viewer.ended())[0] == code
-        assert within_a_second_of(begin)
-        await house.desktop.until(lambda: not house.desktop.writers)
+        await revoked(house, viewer, lambda: revoke(house, client), code)
 
 
 async def test_a_stalled_viewer_is_shut_out_within_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,12 +444,7 @@ async def test_a_watchers_desktop_ends_at_once_too(
     monkeypatch.setattr(visit, "SEEN_EVERY", timedelta(hours=1))
     async with looking(house, house.gwen) as (viewer, client):
         await watches(house, viewer)
-        await heard_by_control_line(house)
-        await in_database(revoke, house, client)
-        begin = asyncio.get_running_loop().time()
-        assert (await viewer.ended())[0] == code
-        assert within_a_second_of(begin)
-        await house.desktop.until(lambda: not house.desktop.writers)
+        await revoked(house, viewer, lambda: revoke(house, client), code)
 
 
 async def test_a_change_that_nobody_told_is_found_within_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

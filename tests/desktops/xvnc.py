@@ -6,11 +6,12 @@ import os
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.servers import answers_on
 
 PATIENCE = 30.0
 _DISPLAYS = range(70, 170)
@@ -39,24 +40,11 @@ def xvnc(width: int, height: int) -> Iterator[XServer]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait_for(port, process)
+        answers_on(port, process)
         yield XServer(process.pid, port, Path(f"/tmp/.X11-unix/X{display}"))  # noqa: S108
     finally:
         process.terminate()
         process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 class Pencil:
