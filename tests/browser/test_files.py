@@ -27,6 +27,15 @@ def row(page: Page, name: str) -> Locator:
     return page.locator("#rows tr").filter(has=page.get_by_role("button", name=name, exact=True))
 
 
+def drag_onto(page: Page, *paths: Path) -> None:
+    """From the person's file manager: no script can make up a folder that is dragged."""
+    browser = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
+    browser.detach()
+
+
 def test_files_are_looked_into_made_uploaded_renamed_and_deleted(
     people: Facility, guest: Guest, visit: Visit, site: Site, tmp_path: Path
 ) -> None:
@@ -65,4 +74,13 @@ def test_files_are_looked_into_made_uploaded_renamed_and_deleted(
     assert not list((home / "data <b>é<b>").iterdir())
     page.get_by_role("button", name="Home").click()
     expect(row(page, "page.html")).to_be_visible()
+
+    tree = {"scan/raw/1.h5": content[:1000], "scan/raw/deep/é 2.h5": b"", "scan/notes.txt": b"dark field"}
+    for name, held in tree.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(held)
+    drag_onto(page, tmp_path / "scan")
+    expect(page.locator("#queue").get_by_text("Arrived")).to_have_count(1 + len(tree), timeout=60_000)
+    assert {name: (home / name).read_bytes() for name in tree} == tree
+    expect(row(page, "scan")).to_be_visible()
     site.call(filing.end_all())
