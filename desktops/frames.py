@@ -69,7 +69,7 @@ class Reader:
         self._held = bytearray()
         self._to_skip = 0
         self._kind: Opcode | None = None
-        self._parts: list[bytes] = []
+        self._whole = bytearray()
         self._size = 0
 
     @property
@@ -136,14 +136,14 @@ class Reader:
         if self._kind is None and final:
             return Message(_OPCODES[opcode], payload if size <= self._most else None)
         if self._kind is None:
-            self._kind, self._parts, self._size = _OPCODES[opcode], [], 0
+            self._kind, self._whole, self._size = _OPCODES[opcode], bytearray(), 0
         self._size += size
         if self._size <= self._most:
-            self._parts.append(payload)
+            self._whole += payload
         if not final:
             return None
         kind, self._kind = self._kind, None
-        return Message(kind, b"".join(self._parts) if self._size <= self._most else None)
+        return Message(kind, bytes(self._whole) if self._size <= self._most else None)
 
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}

@@ -122,6 +122,11 @@ class DirectSocket(WebSocketsSansIOProtocol):
         else:
             self.schedule_ping()
 
+    def keepalive_timeout(self) -> None:
+        """Who does not answer may take nothing either, and would never be gone."""
+        super().keepalive_timeout()
+        self.loop.call_later(TAKE_PATIENCE, self.transport.abort)
+
     def abort(self) -> None:
         self.transport.abort()
 

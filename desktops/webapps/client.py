@@ -24,7 +24,10 @@ PIECE = 256 * 1024
 """Bytes that are read from a machine ahead of the browser, at most about twice as many."""
 
 MOST_HEAD = 64 * 1024
-"""Bytes of an answer before its body."""
+"""Bytes of an answer before its body; also those between two pieces of its body, and after the last."""
+
+COST = 64
+"""Bytes that a piece takes beside its own."""
 
 NO_BODY = frozenset({204, 304})
 """RFC 9110, 6.4.1. Such an answer may name a length that it does not have."""
@@ -95,7 +98,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_reusable(self) -> bool:
         """Whether the answer ended as the machine said that it would, and the connection goes on."""
-        return self._is_whole and not self._pieces and not self.transport.is_closing()
+        return self._is_whole and not (self._pieces or self.is_upgraded or self.transport.is_closing())
 
     @property
     def is_open(self) -> bool:
@@ -126,8 +129,8 @@ class ClientConnection(asyncio.Protocol):
         self._size += len(data)
         try:
             self._parser.feed_data(data)
-            if not self._has_head and self._size > MOST_HEAD:
-                raise ConnectionError("the head of the answer does not end")
+            if not self.is_complete and self._size > MOST_HEAD:
+                raise ConnectionError("the machine speaks without end and says nothing")
         except httptools.HttpParserUpgrade as upgrade:
             self.is_upgraded, self.rest = True, data[upgrade.args[0] :]
             self.transport.pause_reading()  # until whoever takes the connection over
@@ -157,9 +160,10 @@ class ClientConnection(asyncio.Protocol):
             self.is_complete = self._is_bodiless
 
     def on_body(self, piece: bytes) -> None:
+        self._size = 0
         if not self._is_bodiless:
             self._pieces.append(piece)
-            self._held += len(piece)
+            self._held += len(piece) + COST
 
     def on_message_complete(self) -> None:
         if self._has_head:

@@ -81,7 +81,7 @@ class Link:
         try:
             machine, self._protocol = await tunnel.dial(self._towards(), self._protocols)
         except Refused as no:
-            await _refuse(self._send, no.status if no.status >= 400 else 502)
+            await _refuse(self._send, no.status if 400 <= no.status < 600 else 502)
         except Unanswered:
             await _refuse(self._send, 502)
         else:
@@ -91,7 +91,7 @@ class Link:
         sieve = None if self._entered.controls else self._sieve
         self._tunnel = Tunnel(browser, machine, yjs.MOST_BYTES if self._room else kernels.MOST_BYTES, self._hear, sieve)
         try:
-            await self._send({"type": "websocket.accept", "subprotocol": self._protocol})
+            await self._accept(machine)
             await self._tunnel.run()
         except (kernels.Unreadable, yjs.Unreadable, frames.Malformed):
             await self._let_go(NOT_UNDERSTOOD)
@@ -99,6 +99,14 @@ class Link:
             await self._let_go(BROKEN_OFF)
         finally:
             self._entered.visit.count(self._tunnel.traffic)
+
+    async def _accept(self, machine: ClientConnection) -> None:
+        """Whoever left meanwhile leaves nothing open at the machine."""
+        try:
+            await self._send({"type": "websocket.accept", "subprotocol": self._protocol})
+        except BaseException:
+            machine.abort()
+            raise
 
     async def cut_off(self) -> None:
         """What the person may do has changed; JupyterLab comes back by itself and gets what holds now."""

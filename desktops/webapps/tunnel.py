@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from desktops.frames import Malformed, Message, Opcode, Reader, masked
 from desktops.server import DirectSocket
+from desktops.webapps import headers
 from desktops.webapps.client import ClientConnection, Unanswered
 from desktops.webapps.headers import only
 from desktops.webapps.upstream import Request, Traffic, client
@@ -56,7 +57,7 @@ async def dial(request: Request, protocols: list[str]) -> tuple[ClientConnection
         async with asyncio.timeout(HANDSHAKE_PATIENCE):
             await connection.head()
         return connection, _agreed(connection, key, protocols)
-    except OSError as error:  # TimeoutError is one
+    except (OSError, headers.Malformed) as error:  # TimeoutError is one
         connection.abort()
         raise Unanswered(repr(error)) from error
     except BaseException:
@@ -161,10 +162,10 @@ class Tunnel:
             fallen = Side(self, browser, self._fall)
             machine.set_protocol(fallen)
             self._browser.hand_over(Side(self, machine, self._rise))
-            fallen.data_received(self._machine.rest)
             if machine.is_closing():
                 raise Broken("ended at once")
-            machine.resume_reading()
+            machine.resume_reading()  # before what may pause it again
+            fallen.data_received(self._machine.rest)
             await self._over
         finally:
             self._browser.hand_over(None)

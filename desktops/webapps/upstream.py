@@ -161,9 +161,10 @@ async def _ask(request: Request) -> ClientConnection:
 
     The machine may have closed a kept one at this moment, and has then not seen what was asked.
     """
+    head = request.head()
     while True:
         connection = await client().take(request.host, request.port)
-        connection.ask(request.head(), bodiless=request.method == "HEAD")
+        connection.ask(head, bodiless=request.method == "HEAD")
         if request.framing.body:
             return connection
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,17 @@ def test_in_the_middle_of_a_frame_nothing_can_be_said() -> None:
     for piece, between in ((b"\x82", False), (b"\x7e\x01\x00", False), (bytes(255), False), (b"\0", True)):
         reader.feed(piece)
         assert reader.is_between is between
+
+
+def test_parts_of_nothing_are_not_kept() -> None:
+    """Two bytes each, and as many as somebody likes to send."""
+    reader = Reader(0, masked=False)
+    reader.feed(b"\x01\x00")
+    tracemalloc.start()
+    reader.feed(b"\x00\x00" * 100_000)
+    held, _most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 10_000
 
 
 BAD = [

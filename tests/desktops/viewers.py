@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def serving(app: Any, ws: str = DIRECT) -> AsyncIterator[int]:
+async def serving(app: Any, ws: str = DIRECT, **more: Any) -> AsyncIterator[int]:
     """The application on a port of its own, as production serves it."""
     config = uvicorn.Config(
         app,
@@ -38,6 +38,7 @@ async def serving(app: Any, ws: str = DIRECT) -> AsyncIterator[int]:
         lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=1,
+        **more,
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())

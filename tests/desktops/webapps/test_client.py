@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from desktops.webapps import upstream
-from desktops.webapps.client import Unanswered
+from desktops.webapps.client import MOST_HEAD, PIECE, ClientConnection, Unanswered
 from desktops.webapps.headers import Confines, Framing
 from desktops.webapps.upstream import Request, Traffic
 
@@ -133,6 +135,40 @@ async def test_trailers_are_not_headers() -> None:
     async with machine(chunked, OK) as (port, _):
         assert await ask(request(port)) == (200, b"ok")
         assert await ask(request(port)) == (200, b"ok")
+
+
+async def test_who_turns_to_another_protocol_unasked_is_asked_no_more_on_that_line() -> None:
+    turned = b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    async with machine(turned, OK) as (port, _):
+        with pytest.raises(Unanswered):
+            await ask(request(port))
+        assert await ask(request(port)) == (200, b"ok")
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("begin", [CHUNKED + b"0\r\nX: ", CHUNKED + b"2;x=", b"HTTP/1.1 200 OK\r\nX: "])
+async def test_what_says_nothing_and_does_not_end_is_ended(begin: bytes) -> None:
+    """httptools keeps the value of a header, or of a trailer, until it ends."""
+    connection = ClientConnection()
+    connection.connection_made(Mock(is_closing=lambda: False))
+    connection.ask(b"")
+    connection.data_received(begin)
+    for _ in range(3):
+        connection.data_received(bytes(b"x" * MOST_HEAD))
+    with pytest.raises(ConnectionError):
+        async for _piece in connection.pieces():
+            pass
+
+
+async def test_small_pieces_that_nobody_takes_count_with_what_they_cost() -> None:
+    connection, paused = ClientConnection(), Mock(is_closing=lambda: False)
+    connection.connection_made(paused)
+    connection.ask(b"")
+    connection.data_received(CHUNKED + b"2\r\nab\r\n" * 10_000)
+    assert sum(map(sys.getsizeof, connection._pieces)) > PIECE
+    paused.pause_reading.assert_called()
 
 
 @pytest.mark.parametrize("value", [b"a\r\nX: y", b"a\nX: y", b"a\rX: y", b"a\0b"])

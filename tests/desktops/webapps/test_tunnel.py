@@ -9,15 +9,22 @@ import os
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
 from aiohttp import web
+from uvicorn.protocols.utils import ClientDisconnected
 
+from desktops import server as server_module
 from desktops.relay import Code
+from desktops.server import Taker
 from desktops.webapps import visits
+from desktops.webapps.links import Link
+from desktops.webapps.tunnel import Tunnel
 from tests.desktops.conftest import in_database
+from tests.desktops.viewers import serving
 from tests.desktops.webapps.conftest import Browser, Grounds, put_behind
 from tests.desktops.webapps.test_proxy import Peak, behind
 
@@ -150,6 +157,31 @@ async def feed(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+async def test_what_comes_with_the_handshake_waits_for_the_browser_too() -> None:
+    takers: list[Taker] = []
+    browser, machine = Mock(hand_over=takers.append), Mock(rest=b"\x82\x05hello")
+    browser.transport.write = lambda _data: takers[0].pause_writing()
+    browser.transport.is_closing = machine.transport.is_closing = lambda: False
+    tunnel = Tunnel(browser, machine, 0, lambda _said: None)
+    running = asyncio.create_task(tunnel.run())
+    await asyncio.sleep(0)
+    heard = [name for name, *_rest in machine.transport.method_calls if name.endswith("_reading")]
+    assert heard[-1] == "pause_reading"
+    tunnel.end(None)
+    await running
+
+
+async def test_who_left_before_the_machine_answered_leaves_nothing_open_there() -> None:
+    async def send(_message: object) -> None:
+        raise ClientDisconnected
+
+    machine = Mock()
+    entered = Mock(asked=Mock(path=b"/"))
+    with pytest.raises(ClientDisconnected):
+        await Link(entered, {}, Mock(), send)._join(machine, Mock())
+    machine.abort.assert_called()
+
+
 BAD_FRAMES = [
     b"\x82\x05hello",  # not masked
     b"\xc2\x85\0\0\0\0hello",  # compressed, which nobody agreed on
@@ -204,6 +236,10 @@ async def test_what_no_machine_sends_never_reaches_the_browser(grounds: Grounds,
         b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n",
         b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: AAAA\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        + b"Sec-WebSocket-Protocol: x\r\n" * 2
+        + b"\r\n",
         b"",
     ],
 )
@@ -242,3 +278,24 @@ async def test_a_person_has_so_much_open_in_all_their_browsers_together(
         await running(most=0)
         async with elsewhere.get("/lab") as answer:
             assert answer.status == 200
+
+
+async def test_who_answers_no_ping_and_takes_nothing_is_gone_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = asyncio.Event()
+
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        try:
+            for _ in range(64):
+                await send({"type": "websocket.send", "bytes": bytes(MIB)})
+        except OSError:
+            gone.set()
+
+    monkeypatch.setattr(server_module, "TAKE_PATIENCE", 0.1)
+    async with serving(application, ws_ping_interval=0.1, ws_ping_timeout=0.1) as port:
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        writer.write(f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n".encode())
+        async with asyncio.timeout(10):
+            await gone.wait()
+        writer.transport.abort()
