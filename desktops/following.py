@@ -92,7 +92,10 @@ def after_silence(now: datetime) -> datetime:
 
 async def _ask_all(machines: list[Runs]) -> None:
     at_once = asyncio.Semaphore(AT_ONCE)
-    await asyncio.gather(*(_ask(one, at_once) for one in machines))
+    endings = await asyncio.gather(*(_ask(one, at_once) for one in machines), return_exceptions=True)
+    for machine, ending in zip(machines, endings, strict=True):
+        if isinstance(ending, Exception):
+            log.error("machine %s: its notebook runs could not be followed", machine[0].instance.uuid, exc_info=ending)
 
 
 async def _ask(open_runs: Runs, at_once: asyncio.Semaphore) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import posixpath
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +35,12 @@ from instances.actions import NotAllowed, Refused
 
 LARGEST = 32 * 1024 * 1024
 """Bytes of a notebook that is run."""
+
+MOST_VALUES = 2_000_000
+"""Of a notebook's JSON, at most: an empty list takes two letters there, and 64 bytes in memory."""
+
+_one_at_a_time = threading.Lock()
+"""Is held while a notebook is taken apart, which takes some times its size."""
 
 PATIENCE = 40.0
 """Seconds that looking into the machine may take while somebody waits for the answer."""
@@ -85,16 +93,23 @@ async def _notebook(found: Files, said: str) -> bytes:
         raise Refused(_("This is no notebook. Its name ends with .ipynb."), "notebook")
     if entry.size > LARGEST:
         raise Refused(_("This notebook is too large. Clear its outputs first."), "notebook")
-    content = b"".join([piece async for piece in found.read(path, 0, entry.size)])
+    content = await _at_field("notebook", partial(_content, found, entry.size), path)
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise Refused(_("This notebook is too large. Clear its outputs first."), "notebook")
     if not await asyncio.to_thread(_is_notebook, content):
         raise Refused(_("This is no notebook: nothing in it can be read as one."), "notebook")
     return path
 
 
+async def _content(found: Files, size: int, path: bytes) -> bytes:
+    return b"".join([piece async for piece in found.read(path, 0, size)])
+
+
 def _is_notebook(content: bytes) -> bool:
     """Of nbformat 4, as all have it since 2015."""
     try:
-        said = json.loads(content)
+        with _one_at_a_time:
+            said = json.loads(content)
         return isinstance(said["cells"], list) and isinstance(said["metadata"], dict)
     except (ValueError, LookupError, TypeError, RecursionError):
         return False
@@ -122,7 +137,11 @@ def _beside(notebook: bytes, ident: UUID) -> bytes:
 
 
 def _from_home(found: Files, said: str, field: str) -> bytes:
-    path = posixpath.join(found.roots[0], said.encode())
+    return _fit(posixpath.join(found.roots[0], said.encode()), field)
+
+
+def _fit(path: bytes, field: str) -> bytes:
+    """A path as rows keep it; also one that a machine made of another."""
     if b"\0" in path or len(path) > MAX_PATH:
         raise Refused(_("This is no name for a file. It may be too long."), field)
     return path
@@ -130,7 +149,7 @@ def _from_home(found: Files, said: str, field: str) -> bytes:
 
 def _text(path: bytes, field: str) -> str:
     try:
-        return path.decode()
+        return _fit(path, field).decode()
     except UnicodeDecodeError as wrong:
         raise Refused(_("This path is not in UTF-8. Rename its folder first."), field) from wrong
 

@@ -74,7 +74,8 @@ def _made(user: User, instance: Instance, wish: Wish) -> NotebookRun | None:
 
 def _write(user: User, instance: Instance, wish: Wish, notebook: str, output: str) -> NotebookRun:
     with transaction.atomic():
-        Instance.objects.select_for_update(no_key=True).get(pk=instance.pk)
+        locked = Instance.objects.select_for_update(no_key=True).get(pk=instance.pk)
+        _check_control(look(user, locked))  # looking into the machine took a while
         if made := _made(user, instance, wish):
             return made
         outputs = list(NotebookRun.objects.open().filter(instance=instance).values_list("output", flat=True))
@@ -114,16 +115,16 @@ def _check_control(standing: Standing) -> None:
 def _check_parameters(given: Any) -> None:
     if not isinstance(given, dict):
         raise Refused(_("Give parameters as an object: their names, each with a value."), "parameters")
-    for name in given:
-        if not _NAME.fullmatch(name):
-            raise Refused(
-                _("“%s” is no name of a parameter: letters, digits and _ make one.") % name[:80], "parameters"
-            )
     if _deeper(given, DEEPEST):
         raise Refused(_("These parameters are nested too deeply."), "parameters")
     said = json.dumps(given, ensure_ascii=False)
     if not _is_text(said):
         raise Refused(_("These parameters hold something that is no text."), "parameters")
+    for name in given:
+        if not _NAME.fullmatch(name):
+            raise Refused(
+                _("“%s” is no name of a parameter: letters, digits and _ make one.") % name[:80], "parameters"
+            )
     if len(said.encode()) > LARGEST_PARAMETERS:
         raise Refused(_("These parameters are too long. Put them into a file that the notebook reads."), "parameters")
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.cache import cache
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from desktops import following, runs
+from desktops import following, notebooks, runs
 from desktops.models import Invitation, NotebookRun, Pass
 from desktops.shell.runs import Told, understood
 from desktops.shell.ssh import ShellUnavailable
 from experiments.models import Role, User
-from instances.actions import Refused
+from instances.actions import NotAllowed, Refused
 from instances.models import Instance, Member, MemberRole
 from instances.signals import observed
 from instances.states import State
@@ -189,6 +191,39 @@ def test_what_came_too_late_changes_nothing(house: Facility) -> None:
     NotebookRun.objects.update(state="done")
     following.write([stale], {str(stale.uuid): Told("running")}, timezone.now())
     assert NotebookRun.objects.get().state == "done"
+
+
+def test_who_loses_the_right_while_the_machine_is_looked_into_has_nothing_run(house: Facility) -> None:
+    _user, machine, *rest = wish(house)
+    Member.objects.filter(instance=machine, user=house.bob).delete()
+    with pytest.raises(NotAllowed):
+        runs._write(house.bob, machine, *rest)
+    assert not NotebookRun.objects.exists()
+
+
+async def test_a_machine_that_surprises_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Any] = []
+    strange: Any = [Mock()]
+    plain: Any = [Mock()]
+
+    async def ask(machine: Any, _at_once: object) -> None:
+        if machine is strange:
+            raise ValueError("what no SSH server says")
+        await asyncio.sleep(0)
+        asked.append(machine)
+
+    monkeypatch.setattr(following, "_ask", ask)
+    await following._ask_all([strange, plain])
+    assert asked == [plain]
+    assert "what no SSH server says" in caplog.text
+
+
+@pytest.mark.parametrize("path", [b"/home/alice/a\0.ipynb", b"/" + b"x" * 5000])
+def test_a_path_that_a_machine_made_is_kept_only_where_rows_can(path: bytes) -> None:
+    with pytest.raises(Refused, match="no name for a file"):
+        notebooks._text(path, "notebook")
 
 
 @pytest.mark.parametrize("said", [b"", b"sh: 1: /usr/lib/visa/run: not found", b"[" * 100_000])

@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 from django.utils import timezone
 
-from desktops import following
+from desktops import following, notebooks
 from desktops.models import Connection, NotebookRun, Which
 from desktops.shell.runs import agree
 from experiments.models import User
@@ -237,6 +237,9 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("parameters", {"parameters": {"x": "y" * 40_000}}),
     ("parameters", {"parameters": {"x": "\0"}}),
     ("parameters", {"parameters": {"x": "\ud800"}}),
+    ("parameters", {"parameters": {"\ud800": 1}}),
+    ("notebook", {"notebook": "many.ipynb"}),
+    ("notebook", {"notebook": "shut.ipynb"}),
     ("parameters", {"parameters": {"x": json.loads("[" * 30 + "]" * 30)}}),
     ("request_key", {"request_key": "once"}),
 ]
@@ -248,6 +251,8 @@ async def test_what_is_wrong_is_said_at_its_field_and_nothing_is_begun(alice: Pr
     owned(lab / "text.ipynb", b"print(1)")
     owned(lab / "list.ipynb", b'[{"cells": []}]')
     owned(lab / "folder.ipynb", None)
+    owned(lab / "many.ipynb", b'{"metadata": {}, "cells": [' + b"[]," * notebooks.MOST_VALUES + b"[]]}")
+    owned(lab / "shut.ipynb", notebook("1")).chmod(0)
     (lab / "out.ipynb").symlink_to("/etc/hostname")
     for field, wrong in REFUSED:
         asked = {name: within(lab, name, value) for name, value in ({"notebook": "good.ipynb"} | wrong).items()}
