@@ -43,11 +43,18 @@ class Lab:
 
     def page(self, address: str = "") -> Page:
         """A new page of Alice's, at JupyterLab if nowhere else."""
-        page = self.browser.new_page()
-        page.set_default_timeout(PATIENCE)
+        page = self._patient_page()
         page.goto(address or f"{self.origin}/lab")
         if not address:
             page.locator("#jp-main-dock-panel").wait_for()
+        return page
+
+    def _patient_page(self) -> Page:
+        """One on which JupyterLab, when it asks whether to wait longer, is told to."""
+        page = self.browser.new_page()
+        page.set_default_timeout(PATIENCE)
+        slow = page.get_by_role("dialog").filter(has_text="The document is taking some time to load")
+        page.add_locator_handler(slow, lambda asks: asks.get_by_role("button", name="Continue waiting").click())
         return page
 
     def write_notebook(self, name: str, *sources: str) -> None:
@@ -58,8 +65,7 @@ class Lab:
     def notebook(self, name: str, *sources: str) -> Page:
         """A new notebook with these cells, open in a page of its own with a kernel that answers."""
         self.write_notebook(name, *sources)
-        page = self.browser.new_page()
-        page.set_default_timeout(PATIENCE)
+        page = self._patient_page()
         open_notebook(page, self.origin, name, PATIENCE)
         return page
 
@@ -73,6 +79,7 @@ def shot(page: Page, name: str) -> None:
     if PICTURES.is_dir():
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(2000)  # until JupyterLab has painted itself anew
             page.screenshot(path=PICTURES / f"{name}-{scheme}.png")
 
 
