@@ -7,7 +7,7 @@ class DesktopsConfig(AppConfig):
     verbose_name = _("Desktops")
 
     def ready(self) -> None:
-        from desktops import baton, chat, news, sharing, support  # noqa: PLC0415 - models can be imported only now
+        from desktops import baton, chat, following, news, sharing, support  # noqa: PLC0415 - models can be imported only now
 
-        for module in (news, baton, chat, sharing, support):
+        for module in (news, baton, chat, following, sharing, support):
             module.connect()

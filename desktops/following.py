@@ -26,6 +26,8 @@ from desktops.shell import runs
 from desktops.shell.runs import Told, Wanted
 from desktops.shell.ssh import Shell, ShellUnavailable
 from desktops.threads import in_database
+from instances.models import Instance, Transition
+from instances.signals import transitioned
 from instances.states import OPENABLE, State
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,17 @@ DELETED = _("The machine was deleted.")
 Runs = list[NotebookRun]
 
 
+def connect() -> None:
+    """Listen to the signals; called once when the app is ready."""
+    transitioned.connect(_forget, dispatch_uid="desktops.runs")
+
+
+def _forget(sender: object, instance: Instance, transition: Transition, **rest: object) -> None:
+    """With the machine go its runs and their parameters; also what an earlier end, told in vain, left behind."""
+    if transition.to == State.DELETED:
+        NotebookRun.objects.filter(instance__state=State.DELETED).delete()
+
+
 def ring() -> None:
     """After commit, have what is due looked at now. A lost ring costs seconds: beat rings again."""
     transaction.on_commit(follow.delay, robust=True)
@@ -67,7 +80,7 @@ def follow() -> None:
 
 
 def _end_of_deleted(now: datetime) -> None:
-    lost = NotebookRun.objects.open().filter(instance__state__in=[State.BINNED, State.DELETED])
+    lost = NotebookRun.objects.open().filter(instance__state=State.BINNED)
     lost.update(state=RunState.INTERRUPTED, problem=DELETED, ended_at=now)
 
 

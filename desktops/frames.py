@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from websockets.speedups import apply_mask
 
+MOST_AT_ONCE = 32 * 1024
+"""Frames in what is read at once: of those with nothing in them there would be several times as many."""
+
 MOST_CONTROL = 125
 """Bytes of a control frame's payload."""
 
@@ -84,7 +87,7 @@ class Reader:
             self._held += data
             held = self._held
         found: list[Message] = []
-        end = len(held)
+        end, frames = len(held), 0
         at = self._skip(0, end) if self._to_skip else 0
         while end - at >= 2:
             final, opcode, size, begin = self._head(held, at)
@@ -97,6 +100,9 @@ class Reader:
             message = self._join(final, opcode, payload, size)
             if message:
                 found.append(message)
+            frames += 1
+            if frames > MOST_AT_ONCE:
+                raise Malformed("frames of nothing, without end")
         if held is not data:
             del self._held[:at]
         elif at < end:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame
 from websockets.frames import Opcode as Theirs
 
-from desktops.frames import Malformed, Message, Opcode, Reader, head, masked
+from desktops.frames import MOST_AT_ONCE, Malformed, Message, Opcode, Reader, head, masked
 
 MOST = 300
 
@@ -68,10 +68,17 @@ def test_parts_of_nothing_are_not_kept() -> None:
     reader = Reader(0, masked=False)
     reader.feed(b"\x01\x00")
     tracemalloc.start()
-    reader.feed(b"\x00\x00" * 100_000)
+    for _number in range(10):
+        reader.feed(b"\x00\x00" * 10_000)
     held, _most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 10_000
+
+
+def test_frames_of_nothing_do_not_hold_up_everybody_else() -> None:
+    Reader(0, masked=False).feed(b"\x82\x00" * MOST_AT_ONCE)
+    with pytest.raises(Malformed):
+        Reader(0, masked=False).feed(b"\x82\x00" * (MOST_AT_ONCE + 1))
 
 
 BAD = [

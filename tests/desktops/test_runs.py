@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 from django.core.cache import cache
+from django.test import TestCase
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -165,6 +166,14 @@ def test_runs_of_a_deleted_machine_end_in_words(house: Facility) -> None:
     following.follow()
     run.refresh_from_db()
     assert (run.state, run.problem, run.ended_at is None) == ("interrupted", following.DELETED, False)
+
+
+def test_runs_and_their_parameters_go_with_their_machine(house: Facility) -> None:
+    a_run(house)
+    Instance.objects.update(state=State.DELETING)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        Instance.objects.get().transition(State.DELETED)
+    assert not NotebookRun.objects.exists()
 
 
 def test_as_many_run_at_a_time_as_there_are_cpus_and_the_next_comes_when_one_ends(house: Facility) -> None:
