@@ -9,6 +9,7 @@ from tests.flows.installation import IMAGES
 MEASUREMENTS = [
     "bench.relay",
     "bench.webapps",
+    "bench.files",
     "bench.watchers",
     "bench.home",
     "bench.scale",

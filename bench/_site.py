@@ -1,18 +1,31 @@
-"""The site as production serves it, with Alice inside her machine's JupyterLab."""
+"""The site as production serves it, with Alice signed in and her machine somewhere."""
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from bench.relay import free_port, running
 from tests.servers import redis_server
 
 
+@dataclass
+class Site:
+    """Port and pid of the web process, Alice's machine, and the key of her session."""
+
+    port: int
+    pid: int
+    machine: UUID
+    session: str
+
+
 @contextmanager
-def serving(home: Path, guest: int) -> Iterator[tuple[int, int, dict[str, str]]]:
-    """Port and pid of the web process, and the headers of Alice's browser. Sets Django up in this process."""
+def serving(home: Path, place: Callable[[Any], None]) -> Iterator[Site]:
+    """Sets Django up in this process; then `place` says of Alice's machine where it is."""
     port = free_port()
     os.environ |= {
         "VISA_HOME": str(home),
@@ -24,30 +37,25 @@ def serving(home: Path, guest: int) -> Iterator[tuple[int, int, dict[str, str]]]
     }
     (home / "static").mkdir()
     with redis_server(home / "redis.sock"):
-        headers, command = _alice(guest, port)
-        with running(command, port) as pid:
-            yield port, pid, headers
+        import django  # noqa: PLC0415 - the environment had to be told first
+
+        django.setup()
+        from deploy.supervision import site_programs  # noqa: PLC0415
+
+        machine, session = _alice(place)
+        with running(site_programs("127.0.0.1", port)["web"], port) as pid:
+            yield Site(port, pid, machine, session)
 
 
-def _alice(guest: int, port: int) -> tuple[dict[str, str], list[str]]:
-    import django  # noqa: PLC0415 - the environment had to be told first
-
-    django.setup()
+def _alice(place: Callable[[Any], None]) -> tuple[UUID, str]:
     from django.core.management import call_command  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
-    from deploy.supervision import site_programs  # noqa: PLC0415
-    from desktops.webapps.origins import Address  # noqa: PLC0415
-    from desktops.webapps.tickets import cookie  # noqa: PLC0415
-    from tests.desktops.webapps.conftest import put_behind  # noqa: PLC0415
     from tests.people import facility  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     people = facility()
-    put_behind(people.machine, guest)
+    place(people.machine)
     client = Client()
     client.force_login(people.alice, "django.contrib.auth.backends.ModelBackend")
-    address = Address(people.machine.uuid)
-    entered = cookie(str(client.session.session_key), address).split(";")[0]
-    headers = {"Host": address.host, "Origin": address.origin, "Cookie": entered}
-    return headers, site_programs("127.0.0.1", port)["web"]
+    return people.machine.uuid, str(client.session.session_key)

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from bench import _load as load
+from bench._site import serving
 from bench.relay import cpu_seconds, free_port, memory_kib, running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,10 +76,20 @@ def main() -> int:
 @contextmanager
 def ours(home: Path, guest: int) -> Iterator[Proxy]:
     """The site as production serves it, and Alice in her machine's JupyterLab."""
-    from bench._site import serving  # noqa: PLC0415 - it sets Django up, for this proxy alone
 
-    with serving(home, guest) as (port, pid, headers):
-        yield Proxy("ours", port, "", load.USUAL | headers, pid=pid)
+    def place(machine: Any) -> None:
+        from tests.desktops.webapps.conftest import put_behind  # noqa: PLC0415 - Django had to be set up first
+
+        put_behind(machine, guest)
+
+    with serving(home, place) as site:
+        from desktops.webapps.origins import Address  # noqa: PLC0415
+        from desktops.webapps.tickets import cookie  # noqa: PLC0415
+
+        address = Address(site.machine)
+        entered = cookie(site.session, address).split(";")[0]
+        headers = {"Host": address.host, "Origin": address.origin, "Cookie": entered}
+        yield Proxy("ours", site.port, "", load.USUAL | headers, pid=site.pid)
 
 
 @contextmanager
@@ -201,12 +213,12 @@ async def _streams(proxy: Proxy, file: Path) -> None:
 async def _one_long(proxy: Proxy) -> None:
     """How much memory grows at most while a long file goes down; only of who streams it."""
     if proxy.streams:
-        before = _peak(proxy.pid, anew=True)
+        before = peak(proxy.pid, anew=True)
         await asyncio.to_thread(proxy.curl, f"/large/{LONG}")
-        proxy.note("long", _peak(proxy.pid) - before)
+        proxy.note("long", peak(proxy.pid) - before)
 
 
-def _peak(pid: int, *, anew: bool = False) -> float:
+def peak(pid: int, *, anew: bool = False) -> float:
     """MiB that the process held at most, since it began or from now on (proc(5): clear_refs)."""
     if anew:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
