@@ -89,7 +89,8 @@ class Link:
 
     async def _join(self, machine: ClientConnection, browser: DirectSocket) -> None:
         sieve = None if self._entered.controls else self._sieve
-        self._tunnel = Tunnel(browser, machine, yjs.MOST_BYTES if self._room else kernels.MOST_BYTES, self._hear, sieve)
+        most = yjs.MOST_BYTES if sieve and self._room else kernels.MOST_BYTES
+        self._tunnel = Tunnel(browser, machine, most, self._hear, sieve)
         try:
             await self._accept(machine)
             await self._tunnel.run()
@@ -143,8 +144,8 @@ class Link:
 
     def _works(self, said: Said) -> bool:
         """Whether somebody does something, and not merely a page that is open."""
+        if self._room:  # a long message there is what an open page has to tell, or one change among many
+            return said is not None and yjs.is_change(said)
         if said is None:
             return True
-        if self._room:
-            return yjs.is_change(said)
         return not (self._kernel and kernels.reads_only(said, self._protocol))

@@ -12,8 +12,8 @@ ASK = b"\x00\x00"
 CHANGE = b"\x00\x02"
 """SYNC, update."""
 
-MOST_BYTES = 1024 * 1024
-"""Bytes of a watcher's state vector: it grows with those who ever changed the notebook."""
+MOST_BYTES = 256 * 1024
+"""Bytes of a watcher's state vector: some for each who ever changed the notebook. So much is held for each socket."""
 
 
 class Unreadable(Exception):
