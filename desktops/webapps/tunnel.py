@@ -66,7 +66,7 @@ async def dial(request: Request, protocols: list[str]) -> tuple[ClientConnection
 
 
 def _agreed(connection: ClientConnection, key: bytes, protocols: list[str]) -> str | None:
-    """What the machine chose (RFC 6455, 4.1). aiohttp would follow a redirect here."""
+    """What the machine chose (RFC 6455, 4.1). A redirect is no choice."""
     if connection.status != 101:
         raise Refused(connection.status)
     accept = b64encode(hashlib.sha1(key + _GUID).digest()).decode()  # noqa: S324 - as the protocol wants it
