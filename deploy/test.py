@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 
 from deploy import image
 from deploy.install import PYTHON
@@ -38,24 +39,31 @@ def whole_suite(words: list[str]) -> int:
     with image.being_built("ci", ROOT / "var" / "images") as builder:  # the cell has no network to build it in
         image.follow(builder)
     on_postgres = [str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words]
-    in_browsers = [*PYTEST, "-m", "browser and not qemu", *words]
+    in_browsers = [*PYTEST, "-m", "browser and not qemu and not full and not lab", *words]
+    at_labs = [*PYTEST, "-m", "lab", *words]
     on_machines = [*PYTEST, "-m", "qemu", *words]
     rest = [*PYTEST, "-m", "not postgres and not browser and not qemu and not full", *words]
     say("Tests in browsers; beside them, those on PostgreSQL")
-    ended = beside(in_browsers, on_postgres)
+    ended = beside(in_browsers, at_labs, on_postgres)
     say("Tests on real machines; beside them, all others")
     ended |= beside(on_machines, rest)
     harmless = {0, NO_TESTS} if words else {0}
     return 0 if ended <= harmless else 1
 
 
-def beside(one: list[str], other: list[str]) -> set[int]:
-    """Their exit codes. What the other says comes after the first, lest both talk at once."""
-    with tempfile.TemporaryFile() as out:
-        second = subprocess.Popen([CELL, *other], cwd=ROOT, stdout=out, stderr=out)
-        ended = {subprocess.run([CELL, *one], cwd=ROOT, check=False).returncode, second.wait()}
-        out.seek(0)
-        sys.stdout.write(out.read().decode(errors="replace"))
+def beside(first: list[str], *others: list[str]) -> set[int]:
+    """Their exit codes. What the others say comes after the first, lest several talk at once."""
+    with ExitStack() as kept:
+        outs = [kept.enter_context(tempfile.TemporaryFile()) for _ in others]
+        running = [
+            subprocess.Popen([CELL, *other], cwd=ROOT, stdout=out, stderr=out)
+            for other, out in zip(others, outs, strict=True)
+        ]
+        ended = {subprocess.run([CELL, *first], cwd=ROOT, check=False).returncode}
+        for other, out in zip(running, outs, strict=True):
+            ended.add(other.wait())
+            out.seek(0)
+            sys.stdout.write(out.read().decode(errors="replace"))
     return ended
 
 

@@ -18,7 +18,7 @@ from tests.desktops.webapps.jupyter import Jupyter, notebook
 from tests.people import Facility
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.lab, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tests.desktops.webapps.jupyter import TOKEN, Jupyter, notebook
 from tests.people import Facility
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.lab, pytest.mark.django_db(transaction=True)]
 
 HOSTILE = "from IPython.display import HTML; HTML('<script>window.ran = document.cookie</script><b>all yours</b>')"
 

@@ -17,7 +17,7 @@ from tests.desktops.webapps.jupyter import Jupyter, jupyterlab, notebook
 from tests.people import Facility, person
 from tests.servers import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.browser, pytest.mark.lab, pytest.mark.django_db(transaction=True)]
 
 NAME = "shared.ipynb"
 
