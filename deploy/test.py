@@ -1,8 +1,8 @@
 """`make test`: the whole suite, in namespaces of its own (tests/cell), so that nothing of this host is touched.
 
 Rounds that do not get into each other's way run beside each other, each in a cell of its own: two cores share the
-work. Browsers are looked at by the second, so they never run while machines boot. Words on the command line go to
-every round. `full` as the first of them is another suite, `make test-full`: one machine of the full image, in which
+work. Pages have to answer in time, so browsers never run beside machines that boot. Words on the command line go to
+every round. `full` as the first of them is another suite, `make test-full`: machines of the full image, in which
 JupyterLab is as scientists find it.
 """
 

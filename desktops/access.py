@@ -166,10 +166,7 @@ def owner_here(instance: Instance, policy: Policy, now: datetime) -> bool:
 
 
 def owners_here(instances: Iterable[Instance], policy: Policy, now: datetime) -> set[int]:
-    """The machines, by their row numbers, whose owner is there.
-
-    Files do not count: their line outlives the page, and who only fetches a file sees nobody at the screen.
-    """
+    """The machines, by their row numbers, whose owner is there; who only fetches a file sees nobody at the screen."""
     there = (Which.SCREEN, Which.APP, Which.TERMINAL)
     looks = Connection.objects.filter(instance__in=instances, user=F("instance__owner"), which__in=there)
     return set(looks.present_at(now, policy.grace).values_list("instance", flat=True))

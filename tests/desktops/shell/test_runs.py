@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
+import asyncssh
 import pytest
 from django.utils import timezone
 
@@ -160,15 +161,23 @@ async def test_a_failing_cell_ends_the_run_with_its_words_and_what_was_done(alic
 
 
 async def test_a_worker_that_dies_and_connections_that_are_cut_lose_and_repeat_nothing(
-    alice: Program, wired: House, guest: Guest, lab: Path
+    alice: Program, wired: House, guest: Guest, lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owned(lab / "long.ipynb", notebook(WAITS))
     run = await alice.start(f"{lab.name}/long.ipynb")
     # A worker had it begin, and died before it wrote so; another was cut off while it asked.
     rows = (await in_database(following.take, timezone.now()))[0]
     await agree(guest.shell, following.wanted(rows))
+    connected, connect = asyncio.Event(), asyncssh.connect
+
+    async def connecting(*args: Any, **kwargs: Any) -> asyncssh.SSHClientConnection:
+        made = await connect(*args, **kwargs)
+        connected.set()
+        return made
+
+    monkeypatch.setattr(asyncssh, "connect", connecting)
     cut = asyncio.create_task(agree(guest.shell, following.wanted(rows)))
-    await asyncio.sleep(0)
+    await connected.wait()
     cut.cancel()
     await asyncio.gather(cut, return_exceptions=True)
     assert await in_database(following.take, timezone.now()) == []
