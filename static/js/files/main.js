@@ -1,12 +1,12 @@
 // A machine's files: the folder that is shown, what is chosen in it, and what is done with it.
 
 import { Refused, address, ask, at, change, facts, join, keyOf, size, words } from "./api.js";
+import { moment } from "../room/dom.js";
 import { uploadDropped, uploadFiles } from "./uploads.js";
 
 const place = (id) => document.getElementById(id);
 const SHUT = { 4401: "signedOut", 4403: "withdrawn", 4404: "withdrawn", 4407: "askFirst", 4409: "ownerAway", 4410: "stopped", 4502: "silent" };
 const AGAIN = { silent: 3, ownerAway: 8, stopped: 8, lost: 3 }; // seconds
-const when = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
 let folder = ""; // the key of what is shown
 let entries = [];
 let timer = 0;
@@ -50,7 +50,7 @@ const row = (entry) => {
     const name = document.createElement("div");
     name.append(icon(entry.kind), open);
     const made = document.createElement("tr");
-    const changed = entry.modified ? when.format(entry.modified * 1000) : "";
+    const changed = entry.modified ? moment(entry.modified * 1000) : "";
     made.append(cell("pick", label), cell("name", name), cell("size", entry.kind === "file" ? size(entry.size) : ""), cell("when", changed));
     return made;
 };

@@ -38,6 +38,7 @@ export const fill = (sentence, ...values) => values.reduce((said, value) => said
 const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
 export const clock = (when) => new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" }).format(new Date(when));
 export const dayOf = (when) => new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long" }).format(new Date(when));
+export const moment = (when) => new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(when));
 
 /** 83 seconds are 1:23. */
 export const countdown = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
