@@ -49,6 +49,13 @@ def run_cell(page: Page, cell: int) -> Locator:
     return page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".jp-OutputArea-output").first
 
 
+def told_of_the_cut(page: Page, patience: float = LONG) -> None:
+    """JupyterLab says once that it reaches nobody; read it, lest it come up in the middle of what is typed next."""
+    dialog = page.get_by_role("dialog").filter(has_text="Server Connection Error")
+    dialog.get_by_label("Do not show this message again").check(timeout=patience)
+    dialog.get_by_role("button", name="Close").click()
+
+
 def everywhere(text: str, *pages: Page, within: str = ".jp-Notebook", patience: float = LONG) -> None:
     for page in pages:
         expect(page.locator(within).last).to_contain_text(text, timeout=patience)

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from desktops.webapps.origins import Address
 from tests.browser.conftest import Site, Visit, aside, session
-from tests.browser.lab import ALL, AWAY, COUNTS, LONG, open_notebook, opened, run_cell, write_into
+from tests.browser.lab import ALL, AWAY, COUNTS, LONG, open_notebook, opened, run_cell, told_of_the_cut, write_into
 from tests.browser.wire import Wire
 from tests.desktops.webapps.jupyter import Jupyter, notebook
 from tests.people import Facility
@@ -51,6 +51,7 @@ def test_twenty_seconds_without_a_network_lose_nothing(
     output = run_cell(page, 0)
     expect(output).to_contain_text("0 1 2", timeout=LONG)
     wire.cut()
+    told_of_the_cut(page)
     write_into(page, 1, "\nmeanwhile = 2")
     page.wait_for_timeout(AWAY)
     assert "done" not in output.inner_text()

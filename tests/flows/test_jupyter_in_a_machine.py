@@ -21,6 +21,7 @@ from tests.browser.lab import (
     here_with,
     opened,
     run_cell,
+    told_of_the_cut,
     write_into,
 )  # fmt: skip
 from tests.flows.conftest import new_desk, sign_in, signed_in
@@ -229,6 +230,7 @@ def test_twenty_seconds_without_a_network_lose_nothing(lab: Lab) -> None:
     output = run_cell(page, 0)
     expect(output).to_contain_text("0 1 2", timeout=PATIENCE)
     with no_network(lab.visa.port):
+        told_of_the_cut(page, PATIENCE)
         write_into(page, 1, "\nmeanwhile = 2")
         page.wait_for_timeout(AWAY)
         assert "done" not in output.inner_text()
