@@ -15,7 +15,8 @@ def _remove(home: str, owner: int) -> None:
 
 
 _inherited = os.environ.get("VISA_TEST_HOME")
-_home = _inherited or tempfile.mkdtemp(prefix="visa-tests-")
+_memory = "/run" if "VISA_CELL" in os.environ else None  # of the cell, where it is no disk: nothing has to last
+_home = _inherited or tempfile.mkdtemp(prefix="visa-tests-", dir=_memory)
 if not _inherited:
     os.environ["VISA_TEST_HOME"] = _home  # programs that the tests start find the same home
     atexit.register(_remove, _home, os.getpid())
