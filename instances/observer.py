@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
@@ -74,8 +74,14 @@ class Row(NamedTuple):
     @classmethod
     def of(cls, host_id: int, which: Q | None = None) -> list[Row]:
         """Those of all machines that leave something on the host, or of `which` of them."""
-        there = Instance.objects.filter(which or Q(), host=host_id, state__in=ON_HOST).order_by()
-        return [cls(*row) for row in there.values_list(*cls._fields)]
+        rows = map(cls._make, _all_rows().filter(which or Q(state__in=ON_HOST), host=host_id))
+        return [row for row in rows if row.state in ON_HOST]
+
+
+@cache
+def _all_rows() -> QuerySet[Instance, tuple[Any, ...]]:
+    """Kept, as it is filtered fifty times a second and half of the work is to find out about the columns."""
+    return Instance.objects.order_by().values_list(*Row._fields)
 
 
 def settle(host: Host, statuses: Iterable[DomainStatus], now: datetime) -> bool:
@@ -91,9 +97,9 @@ Look = Callable[[set[UUID]], Iterable[DomainStatus]]
 """A look at some domains of a host."""
 
 
-def settle_some(host_id: int, look: Look, now: datetime, told: set[UUID]) -> bool:
-    """As `settle`, for the machines alone of which an event told, and those on their way: the others have time."""
-    rows = Row.of(host_id, Q(uuid__in=told) | Q(state__in=WORKING))
+def settle_some(host_id: int, look: Look, now: datetime, which: Q) -> bool:
+    """As `settle`, for some machines alone: the others have time."""
+    rows = Row.of(host_id, which)
     return _agree(rows, {status.uuid: status for status in look({row.uuid for row in rows})}, now)
 
 
@@ -268,15 +274,17 @@ class Found:
 
 
 def candidates() -> list[Instance]:
-    """The machines that owe an answer of their desktop or of JupyterLab."""
+    """The machines that owe an answer of their desktop or of JupyterLab. Asked all the time; mostly there are none."""
     rebooted_already = Q(state=State.REBOOTING, booted_at__gte=F("state_since"))
     waiting = Q(state=State.STARTING) | rebooted_already | Q(state=State.ACTIVE, desktop_ready_at__isnull=True)
     no_jupyter = Q(state=State.ACTIVE, jupyter_ready_at__isnull=True, plan__image__protocols__kind=Protocol.JUPYTER)
     near = Instance.objects.filter(state__in=[State.STARTING, State.REBOOTING, State.ACTIVE])
     rows = near.filter(waiting | no_jupyter, power__in=RUNNING, address__isnull=False)
-    return list(
-        rows.distinct().select_related("plan__image", "owner").prefetch_related("plan__image__protocols", "steps")
-    )
+    owing = set(rows.values_list("pk", flat=True))
+    if not owing:
+        return []
+    known = Instance.objects.filter(pk__in=owing).select_related("plan__image", "owner")
+    return list(known.prefetch_related("plan__image__protocols", "steps"))
 
 
 def probe(instances: list[Instance]) -> None:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec
 
 from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
@@ -22,6 +23,7 @@ from instances.drivers import open_host
 from instances.drivers.base import Driver, DriverError, HostUnreachable
 from instances.models import Host
 from instances.specs import host_spec
+from instances.states import WORKING
 from instances.tasks import for_staff, write_capacity
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ HANGS = gettext_noop("The host took the question and does not answer.")
 log = logging.getLogger(__name__)
 
 LOOK_WHILE_WORKING = 1.0
-LOOK_AT_REST = 10.0
+LOOK_AT_REST = 15.0
 """Seconds between looks at machines on their way, and at all; an event is followed by a look at its machine at once."""
 
 SLOW = 5.0
@@ -65,6 +67,7 @@ class HostWatch:
         self.well = False
         self.busy = True
         self.full_at = 0.0
+        self.working_at = 0.0
         self.heard: deque[UUID] = deque()
         self.unmeasured = Event()
         self.looking_since: float | None = None
@@ -122,16 +125,19 @@ class HostWatch:
             self.wake.clear()
             heard = {self.heard.popleft() for _number in range(len(self.heard))}
             begun = monotonic()
-            if begun >= self.full_at:
+            full, working = begun >= self.full_at, begun >= self.working_at
+            if full:
                 _guarded(self._settle, driver)
                 self.full_at = begun + _about(LOOK_AT_REST)
-            else:
-                _guarded(self._settle_some, driver, heard)
+            elif heard or (working and self.busy):
+                _guarded(self._settle_some, driver, heard, working)
+            if full or working:
+                self.working_at = begun + LOOK_WHILE_WORKING
             if not self.too_slow(monotonic() - begun) and not self.well:
                 self.well = True
                 self.unmeasured.set()
             self.stopped.wait(max(0.0, begun + APART - monotonic()))
-            again_at = begun + LOOK_WHILE_WORKING if self.busy else self.full_at
+            again_at = min(self.working_at, self.full_at) if self.busy else self.full_at
             self.wake.wait(max(0.0, again_at - monotonic()))
 
     def too_slow(self, seconds: float) -> bool:
@@ -186,9 +192,11 @@ class HostWatch:
         statuses = self._see(driver)
         self.busy = observer.settle(Host.objects.get(pk=self.host_id), statuses, now)
 
-    def _settle_some(self, driver: Driver, heard: set[UUID]) -> None:
+    def _settle_some(self, driver: Driver, heard: set[UUID], working: bool) -> None:
         now = timezone.now()
-        self.busy = observer.settle_some(self.host_id, lambda some: self._see(driver, some), now, heard)
+        which = Q(uuid__in=heard) | Q(state__in=WORKING) if working else Q(uuid__in=heard)
+        on_its_way = observer.settle_some(self.host_id, lambda some: self._see(driver, some), now, which)
+        self.busy = on_its_way or (self.busy and not working)
 
     def _see(self, driver: Driver, only: set[UUID] | None = None) -> list[DomainStatus]:
         self.looking_since = monotonic()
@@ -263,4 +271,5 @@ def _probe_on(stop: Event) -> None:
 
 
 def _probe() -> None:
-    observer.probe(observer.candidates())
+    if owing := observer.candidates():
+        observer.probe(owing)

@@ -1,5 +1,6 @@
 """`manage.py observe_hosts`: the observer's process."""
 
+import gc
 import signal
 from threading import Event
 
@@ -15,4 +16,6 @@ class Command(BaseCommand):
         stop = Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays, and need not be gone through again and again
         watching.run(stop)
