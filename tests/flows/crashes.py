@@ -124,7 +124,8 @@ class World:
         while not self.stop.wait(0.3):
             tasks.sweep()
             for one in Instance.objects.filter(state=State.STARTING, power="running"):
-                observer._write(one, observer.Found(desktop=True, drawn=True), timezone.now())
+                if is_there(one.uuid):  # its row may still tell of the life before
+                    observer._write(one, observer.Found(desktop=True, drawn=True), timezone.now())
 
     def _work(self) -> None:
         while (ring := self.rings.get()) is not None:
@@ -191,6 +192,14 @@ def state_of(instance: Instance) -> State:
 def qemu_of(uuid: UUID) -> int:
     """The process of a machine that runs."""
     return int(Path(f"/run/libvirt/qemu/{domain_name(uuid)}.pid").read_text())
+
+
+def is_there(uuid: UUID) -> bool:
+    """Whether QEMU runs it, whatever the rows say."""
+    try:
+        return Path(f"/proc/{qemu_of(uuid)}").exists()
+    except FileNotFoundError:
+        return False
 
 
 def kill_guest(uuid: UUID) -> None:
