@@ -1,8 +1,8 @@
 """`make test`: the whole suite, in namespaces of its own (tests/cell), so that nothing of this host is touched.
 
-Rounds that do not get into each other's way run beside each other, each in a cell of its own: two cores share the
-work. Pages have to answer in time, so browsers never run beside machines that boot. Words on the command line go to
-every round. `full` as the first of them is another suite, `make test-full`: machines of the full image, in which
+Two rows of rounds run beside each other, each round in a cell of its own: two cores share the work. Pages have to
+answer in time, so browsers come before machines that boot, never beside them. Words on the command line go to every
+round. `full` as the first of them is another suite, `make test-full`: machines of the full image, in which
 JupyterLab is as scientists find it.
 """
 
@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
 
 from deploy import image
 from deploy.install import PYTHON
@@ -38,33 +39,27 @@ def on_the_full_image(words: list[str]) -> int:
 def whole_suite(words: list[str]) -> int:
     with image.being_built("ci", ROOT / "var" / "images") as builder:  # the cell has no network to build it in
         image.follow(builder)
-    on_postgres = [str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words]
     in_browsers = [*PYTEST, "-m", "browser and not qemu and not full and not lab", *words]
-    at_labs = [*PYTEST, "-m", "lab", *words]
     on_machines = [*PYTEST, "-m", "qemu", *words]
+    on_postgres = [str(PYTHON), "-m", "tests.servers", *PYTEST, "-m", "postgres", *words]
+    at_labs = [*PYTEST, "-m", "lab", *words]
     rest = [*PYTEST, "-m", "not postgres and not browser and not qemu and not full", *words]
-    say("Tests in browsers; beside them, those on PostgreSQL")
-    ended = beside(in_browsers, at_labs, on_postgres)
-    say("Tests on real machines; beside them, all others")
-    ended |= beside(on_machines, rest)
+    say("Tests in browsers and then on real machines; beside them, all others")
+    with ThreadPoolExecutor() as beside, tempfile.TemporaryFile() as kept:
+        others = beside.submit(one_by_one, [at_labs, on_postgres, rest], kept)
+        ended = one_by_one([in_browsers, on_machines]) | others.result()
+        kept.seek(0)
+        sys.stdout.write(kept.read().decode(errors="replace"))
     harmless = {0, NO_TESTS} if words else {0}
     return 0 if ended <= harmless else 1
 
 
-def beside(first: list[str], *others: list[str]) -> set[int]:
-    """Their exit codes. What the others say comes after the first, lest several talk at once."""
-    with ExitStack() as kept:
-        outs = [kept.enter_context(tempfile.TemporaryFile()) for _ in others]
-        running = [
-            subprocess.Popen([CELL, *other], cwd=ROOT, stdout=out, stderr=out)
-            for other, out in zip(others, outs, strict=True)
-        ]
-        ended = {subprocess.run([CELL, *first], cwd=ROOT, check=False).returncode}
-        for other, out in zip(running, outs, strict=True):
-            ended.add(other.wait())
-            out.seek(0)
-            sys.stdout.write(out.read().decode(errors="replace"))
-    return ended
+def one_by_one(commands: list[list[str]], out: IO[bytes] | None = None) -> set[int]:
+    """The exit codes of these, each in a cell of its own. What they say goes to `out`, lest several talk at once."""
+    return {
+        subprocess.run([CELL, *command], cwd=ROOT, stdout=out, stderr=out, check=False).returncode
+        for command in commands
+    }
 
 
 if __name__ == "__main__":
