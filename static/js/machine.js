@@ -4,11 +4,14 @@ const RETRY = 2000;
 const progress = () => document.getElementById("progress");
 const waitedFor = "making" in progress().dataset;
 let screen = null;
+let opening = false;
 
-// The person is still there: open the desktop in place of this page's wait
+// The person is still there: open the desktop in place of this page's wait. Once: a second word would break off the first.
 const openWhenReady = () => {
     const { ready } = progress().dataset;
-    if (waitedFor && ready && document.visibilityState === "visible") location.assign(ready);
+    if (opening || !waitedFor || !ready || document.visibilityState !== "visible") return;
+    opening = true;
+    location.assign(ready);
 };
 document.addEventListener("htmx:afterSettle", openWhenReady);
 document.addEventListener("visibilitychange", openWhenReady);
