@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
+from typing import IO, NamedTuple
 
 from deploy import image
 from deploy.install import PYTHON
@@ -45,21 +46,48 @@ def whole_suite(words: list[str]) -> int:
     at_labs = [*PYTEST, "-m", "lab", *words]
     rest = [*PYTEST, "-m", "not postgres and not browser and not qemu and not full", *words]
     say("Tests in browsers and then on real machines; beside them, all others")
-    with ThreadPoolExecutor() as beside, tempfile.TemporaryFile() as kept:
+    with ThreadPoolExecutor() as beside, tempfile.TemporaryFile("w+") as kept:
         others = beside.submit(one_by_one, [at_labs, on_postgres, rest], kept)
-        ended = one_by_one([in_browsers, on_machines]) | others.result()
+        rounds = one_by_one([in_browsers, on_machines], sys.stdout) + others.result()
         kept.seek(0)
-        sys.stdout.write(kept.read().decode(errors="replace"))
+        sys.stdout.write(kept.read())
+    sys.stdout.writelines(["\n", *(fault for one in rounds for fault in one.faults)])
     harmless = {0, NO_TESTS} if words else {0}
-    return 0 if ended <= harmless else 1
+    return 0 if {one.code for one in rounds} <= harmless else 1
 
 
-def one_by_one(commands: list[list[str]], out: IO[bytes] | None = None) -> set[int]:
-    """The exit codes of these, each in a cell of its own. What they say goes to `out`, lest several talk at once."""
-    return {
-        subprocess.run([CELL, *command], cwd=ROOT, stdout=out, stderr=out, check=False).returncode
-        for command in commands
-    }
+class Round(NamedTuple):
+    """How one ended: its exit code, and pytest's lines on what failed, which else stand far above the end."""
+
+    code: int
+    faults: list[str]
+
+
+def one_by_one(commands: list[list[str]], out: IO[str]) -> list[Round]:
+    """These, each in a cell of its own. What they say goes to `out`, lest several talk at once."""
+    return [in_a_cell(command, out) for command in commands]
+
+
+def in_a_cell(command: list[str], out: IO[str]) -> Round:
+    wide = os.environ | {"COLUMNS": "160"}  # pytest shortens those lines to what fits
+    with subprocess.Popen(
+        [CELL, *command],
+        cwd=ROOT,
+        env=wide,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as running:
+        faults = [line for line in told(running.stdout, out) if line.startswith(("FAILED ", "ERROR "))]
+    return Round(running.returncode, faults)
+
+
+def told(said: IO[str] | None, out: IO[str]) -> Iterator[str]:
+    for line in said or ():
+        out.write(line)
+        out.flush()
+        yield line
 
 
 if __name__ == "__main__":
