@@ -69,7 +69,7 @@ def one_by_one(commands: list[list[str]], out: IO[str]) -> list[Round]:
 
 
 def in_a_cell(command: list[str], out: IO[str]) -> Round:
-    wide = os.environ | {"COLUMNS": "160"}  # pytest shortens those lines to what fits
+    wide = os.environ | {"COLUMNS": "120"}  # pytest shortens those lines to what fits
     with subprocess.Popen(
         [CELL, *command],
         cwd=ROOT,

@@ -15,7 +15,7 @@ from channels.db import database_sync_to_async
 from desktops.access import Denied
 from desktops.origin import allowed_origins
 from desktops.relay import Code
-from desktops.webapps import links, pages, reading, tickets, upstream, visits
+from desktops.webapps import kept, links, pages, reading, tickets, upstream, visits
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.client import Unanswered
 from desktops.webapps.headers import Malformed, values
@@ -63,6 +63,7 @@ async def _last(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await visits.end_all()
+    kept.let_all_go()
     await upstream.hang_up()
     await send({"type": "lifespan.shutdown.complete"})
 

@@ -9,10 +9,11 @@ from desktops import frames
 from desktops.access import Denied
 from desktops.relay import Code, Ending, say_farewell
 from desktops.server import EXTENSION, DirectSocket
-from desktops.webapps import kernels, reading, tunnel, yjs
+from desktops.webapps import kept, kernels, reading, tunnel, yjs
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.client import ClientConnection, Unanswered
 from desktops.webapps.headers import Malformed
+from desktops.webapps.kept import Seat
 from desktops.webapps.tunnel import Broken, Refused, Said, Tunnel
 from desktops.webapps.upstream import Receive, Request, Send
 from desktops.webapps.visits import visit_of
@@ -73,13 +74,15 @@ class Link:
         jupyter, path = entered.admission.app.is_jupyter, entered.asked.path
         self._kernel = jupyter and reading.is_kernel_channel(path)
         self._room = jupyter and reading.is_room(path)
+        request = entered.to_machine()
+        self._seat = Seat(entered.key, (request.host, request.port, request.path), request.query)
 
     async def run(self) -> None:
         if self._direct is None:
             await _refuse(self._send, 501)
             return
         try:
-            machine, self._protocol = await tunnel.dial(self._towards(), self._protocols)
+            machine, self._protocol = self._kept() or await tunnel.dial(self._towards(), self._protocols)
         except Refused as no:
             await _refuse(self._send, no.status if 400 <= no.status < 600 else 502)
         except Unanswered:
@@ -89,8 +92,10 @@ class Link:
 
     async def _join(self, machine: ClientConnection, browser: DirectSocket) -> None:
         sieve = None if self._entered.controls else self._sieve
+        keep = self._keep if self._kernel and self._entered.controls else None
         most = yjs.MOST_BYTES if sieve and self._room else kernels.MOST_BYTES
-        self._tunnel = Tunnel(browser, machine, most, self._hear, sieve)
+        self._tunnel = Tunnel(browser, machine, most, self._hear, sieve=sieve, keep=keep)
+        kept.come(self._seat)
         try:
             await self._accept(machine)
             await self._tunnel.run()
@@ -99,7 +104,19 @@ class Link:
         except Broken:
             await self._let_go(BROKEN_OFF)
         finally:
+            kept.leave(self._seat)
             self._entered.visit.count(self._tunnel.traffic)
+
+    def _kept(self) -> tuple[ClientConnection, str | None] | None:
+        """What was kept for this page, if it speaks as before and may do as much."""
+        found = kept.take(self._seat) if self._entered.controls else None
+        if found and found[1] is not None and found[1] not in self._protocols:
+            found[0].abort()
+            return None
+        return found
+
+    def _keep(self, machine: ClientConnection) -> bool:
+        return kept.keep(self._seat, machine, self._protocol)
 
     async def _accept(self, machine: ClientConnection) -> None:
         """Whoever left meanwhile leaves nothing open at the machine."""

@@ -121,6 +121,7 @@ class Tunnel:
     """An accepted WebSocket of a browser and one of a machine, until one side ends.
 
     `hear` is told each message that goes up, of at most `most` bytes. With a `sieve` only what it returns goes on.
+    `keep` is offered the machine's end once the browser was cut off, and says whether it takes it.
     """
 
     def __init__(
@@ -129,13 +130,16 @@ class Tunnel:
         machine: ClientConnection,
         most: int,
         hear: Callable[[Said], None],
+        *,
         sieve: Callable[[Said], Said] | None = None,
+        keep: Callable[[ClientConnection], bool] | None = None,
     ) -> None:
         self.traffic = Traffic()
         self._browser = browser
         self._machine = machine
         self._hear = hear
         self._sieve = sieve
+        self._keep = keep
         self._up = Reader(most, masked=True)
         self._down = Reader(0, masked=False)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -149,6 +153,12 @@ class Tunnel:
     def has_closed(self) -> bool:
         """Whether one of both said that it ends."""
         return self._up.has_closed or self._down.has_closed
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the browser alone is gone, without a word, and in the middle of none."""
+        gone = self._browser.transport.is_closing() and not self._machine.transport.is_closing()
+        return gone and not self.has_closed and self._up.is_between and self._down.is_between
 
     def end(self, error: Exception | None) -> None:
         """The first call counts."""
@@ -169,7 +179,8 @@ class Tunnel:
             await self._over
         finally:
             self._browser.hand_over(None)
-            self._leave(machine)
+            if not (self._keep and self.is_cut_off and self._keep(self._machine)):
+                self._leave(machine)
 
     def _leave(self, machine: asyncio.Transport) -> None:
         if machine.is_closing():
