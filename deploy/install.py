@@ -26,6 +26,7 @@ DEBIAN_TEST = [
     *("postgresql", "curl", "iproute2", "tigervnc-standalone-server"),
     *("chromium", "chromium-headless-shell", "fonts-dejavu-core"),
     *("openssh-server", "tmux"),  # started by tests as a machine has them, on loopback
+    "ipxe",  # the smallest guest that takes an address
 ]
 DEBIAN_PYTHON = ["python3-venv", "python3-dev"]
 DEBIAN_NODE = ["nodejs", "npm"]

@@ -1,13 +1,14 @@
 """kill -9 of every part in the middle of ten creations: nothing is lost, nothing is left over.
 
-Three of the ten boot the guest. The others are of an image without a system and a screen, which stand once QEMU runs:
-VISA does the same for both, and a boot takes an emulated processor most of a minute.
+Three of the ten boot the guest. The others boot iPXE, an image without a screen, which takes an address and is there
+after seconds. VISA does the same for both, and the guest's own boot takes an emulated processor most of a minute.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,20 @@ from uuid import uuid4
 import pytest
 
 from tests.flows.installation import Installation, Person, virsh, volumes
-from tests.instances.drivers.machines import blank_image
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.qemu
 
 SETTLED = {"active", "error"}
 PATIENCE = 600.0
-EMPTY = "Nothing at all"
+SMALL = "iPXE"
 PARTS = ["worker", "beat", "observer", "redis", "web"]
 
 
 def wish(person: Person, number: int) -> dict[str, Any]:
     experiment = person.get("experiments/")["results"][0]["uuid"]
     offered = person.get(f"plans/?experiments={experiment}")["results"]
-    of_kind = [plan for plan in offered if (plan["image"]["name"] == EMPTY) != (number % 3 == 1)]
+    of_kind = [plan for plan in offered if (plan["image"]["name"] == SMALL) != (number % 3 == 1)]
     plan = min(of_kind, key=lambda plan: plan["flavour"]["memory_mib"])
     return {
         "name": f"Run {number}",
@@ -80,13 +80,15 @@ Plan.objects.create(image=Image.objects.get(name="{}"), flavour=Flavour.objects.
 
 @pytest.fixture
 def roomy(visa: Installation, tmp_path: Path) -> Iterator[Installation]:
-    """Hosts that take ten more machines and keep nothing of deleted ones; the image without a system is on offer."""
-    file = blank_image(tmp_path / "nothing.qcow2").path
-    visa.manage("register_image", file, "--name", EMPTY, "--version", "1", "--protocol", "jupyter=8888")
-    visa.manage("shell", "-c", OFFER.format(EMPTY))
-    visa.manage("shell", "-c", ROOM.format(32, 0, EMPTY, "everyone"))
+    """Hosts that take ten more machines and keep nothing of deleted ones; the small image is on offer."""
+    file = str(tmp_path / "ipxe.qcow2")
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", "/usr/lib/ipxe/ipxe.iso", file], check=True)
+    subprocess.run(["qemu-img", "resize", "-q", file, "1G"], check=True)
+    visa.manage("register_image", file, "--name", SMALL, "--version", "1", "--protocol", "jupyter=8888")
+    visa.manage("shell", "-c", OFFER.format(SMALL))
+    visa.manage("shell", "-c", ROOM.format(32, 0, SMALL, "everyone"))
     yield visa
-    visa.manage("shell", "-c", ROOM.format(4, 14, EMPTY, "nobody"))
+    visa.manage("shell", "-c", ROOM.format(4, 14, SMALL, "nobody"))
 
 
 @pytest.mark.timeout(1200)
