@@ -82,6 +82,20 @@ class GatheredRequests(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
 
+class Unheard:
+    """In place of a queue that nobody listens to: an idle socket needs no 3 KB for those who may wait at one."""
+
+    def __init__(self, queue: asyncio.Queue[Any]) -> None:
+        self.events = [queue.get_nowait() for _ in range(queue.qsize())]
+        self.put_nowait = self.events.append
+
+    def heard(self) -> asyncio.Queue[Any]:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        for event in self.events:
+            queue.put_nowait(event)
+        return queue
+
+
 class DirectSocket(WebSocketsSansIOProtocol):
     """One WebSocket. permessage-deflate must be off: what goes directly is not compressed."""
 
@@ -106,8 +120,13 @@ class DirectSocket(WebSocketsSansIOProtocol):
     def hand_over(self, taker: Taker | None) -> None:
         """Frames go to and fro as they are, past ASGI; None takes them back, so that ASGI can say the last word."""
         self._taker = taker
-        self.request.headers.clear()  # a socket that waits for hours needs no memory for how it began
-        self.response.headers.clear()
+        if isinstance(self.queue, Unheard):
+            self.queue = self.queue.heard()
+        if taker:  # a socket that waits for hours needs no memory for how it began
+            self.queue = cast(asyncio.Queue[Any], Unheard(self.queue))
+            self.request.headers.clear()
+            self.response.headers.clear()
+            self.scope.clear()  # type: ignore[attr-defined]
         if not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
@@ -35,6 +36,17 @@ NO_BODY = frozenset({204, 304})
 
 class Unanswered(Exception):
     """The machine did not take the connection, or ended it before it answered, or did not speak HTTP."""
+
+
+@dataclass(slots=True)
+class Upgraded:
+    """A connection that speaks HTTP no more. It is not read until somebody takes it over; `rest` has come already."""
+
+    transport: asyncio.Transport
+    rest: bytes
+
+    def abort(self) -> None:
+        self.transport.abort()
 
 
 class ClientConnection(asyncio.Protocol):

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from desktops.frames import Malformed, Opcode, Reader, masked
-from desktops.webapps.client import ClientConnection
+from desktops.webapps.client import Upgraded
 
 PATIENCE = 3600.0
 """Seconds that a page may be away."""
@@ -41,7 +41,7 @@ _away: dict[Seat, Away] = {}
 class Away(asyncio.Protocol):
     """Holds the place of a page; answers the machine's pings."""
 
-    def __init__(self, seat: Seat, connection: ClientConnection, protocol: str | None) -> None:
+    def __init__(self, seat: Seat, connection: Upgraded, protocol: str | None) -> None:
         self.connection = connection
         self.protocol = protocol
         self._seat = seat
@@ -65,7 +65,7 @@ class Away(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
 
-    def end(self) -> ClientConnection:
+    def end(self) -> Upgraded:
         """The connection, with what was said in the `rest` of it; its reader is the next who takes it."""
         self._forget()
         self.connection.transport.pause_reading()
@@ -89,7 +89,7 @@ def leave(seat: Seat) -> None:
         del _present[seat.kernel]
 
 
-def keep(seat: Seat, connection: ClientConnection, protocol: str | None) -> bool:
+def keep(seat: Seat, connection: Upgraded, protocol: str | None) -> bool:
     """Hold the place of a page that was cut off. False: nobody else is there, and Jupyter Server does it better."""
     others = _present[seat.kernel] > 1 or any(seat.kernel == other.kernel for other in _away)
     if not others or len(_away) >= MOST_AWAY:
@@ -98,7 +98,7 @@ def keep(seat: Seat, connection: ClientConnection, protocol: str | None) -> bool
     return True
 
 
-def take(seat: Seat) -> tuple[ClientConnection, str | None] | None:
+def take(seat: Seat) -> tuple[Upgraded, str | None] | None:
     """What was kept for this page, which has come back, and the protocol in which it talked."""
     away = _away.get(seat)
     return (away.end(), away.protocol) if away else None

@@ -11,7 +11,7 @@ from desktops.relay import Code, Ending, say_farewell
 from desktops.server import EXTENSION, DirectSocket
 from desktops.webapps import kept, kernels, reading, tunnel, yjs
 from desktops.webapps.asked import Asked, Entered, Scope
-from desktops.webapps.client import ClientConnection, Unanswered
+from desktops.webapps.client import Unanswered, Upgraded
 from desktops.webapps.headers import Malformed
 from desktops.webapps.kept import Seat
 from desktops.webapps.tunnel import Broken, Refused, Said, Tunnel
@@ -90,7 +90,7 @@ class Link:
         else:
             await self._join(machine, self._direct)
 
-    async def _join(self, machine: ClientConnection, browser: DirectSocket) -> None:
+    async def _join(self, machine: Upgraded, browser: DirectSocket) -> None:
         sieve = None if self._entered.controls else self._sieve
         keep = self._keep if self._kernel and self._entered.controls else None
         most = yjs.MOST_BYTES if sieve and self._room else kernels.MOST_BYTES
@@ -107,7 +107,7 @@ class Link:
             kept.leave(self._seat)
             self._entered.visit.count(self._tunnel.traffic)
 
-    def _kept(self) -> tuple[ClientConnection, str | None] | None:
+    def _kept(self) -> tuple[Upgraded, str | None] | None:
         """What was kept for this page, if it speaks as before and may do as much."""
         found = kept.take(self._seat) if self._entered.controls else None
         if found and found[1] is not None and found[1] not in self._protocols:
@@ -115,10 +115,10 @@ class Link:
             return None
         return found
 
-    def _keep(self, machine: ClientConnection) -> bool:
+    def _keep(self, machine: Upgraded) -> bool:
         return kept.keep(self._seat, machine, self._protocol)
 
-    async def _accept(self, machine: ClientConnection) -> None:
+    async def _accept(self, machine: Upgraded) -> None:
         """Whoever left meanwhile leaves nothing open at the machine."""
         try:
             await self._send({"type": "websocket.accept", "subprotocol": self._protocol})

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from desktops.frames import Malformed, Message, Opcode, Reader, masked
 from desktops.server import DirectSocket
 from desktops.webapps import headers
-from desktops.webapps.client import ClientConnection, Unanswered
+from desktops.webapps.client import ClientConnection, Unanswered, Upgraded
 from desktops.webapps.headers import only
 from desktops.webapps.upstream import Request, Traffic, client
 
@@ -44,7 +44,7 @@ class Broken(Exception):
     """The machine ended in the middle, or said what no WebSocket says."""
 
 
-async def dial(request: Request, protocols: list[str]) -> tuple[ClientConnection, str | None]:
+async def dial(request: Request, protocols: list[str]) -> tuple[Upgraded, str | None]:
     """A WebSocket to the machine, and which of these protocols it chose. Raises Refused or Unanswered."""
     key = b64encode(os.urandom(16))
     more = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-version", b"13")]
@@ -56,7 +56,7 @@ async def dial(request: Request, protocols: list[str]) -> tuple[ClientConnection
         connection.ask(request.head(*more))
         async with asyncio.timeout(HANDSHAKE_PATIENCE):
             await connection.head()
-        return connection, _agreed(connection, key, protocols)
+        return Upgraded(connection.transport, connection.rest), _agreed(connection, key, protocols)
     except (OSError, headers.Malformed) as error:  # TimeoutError is one
         connection.abort()
         raise Unanswered(repr(error)) from error
@@ -127,12 +127,12 @@ class Tunnel:
     def __init__(
         self,
         browser: DirectSocket,
-        machine: ClientConnection,
+        machine: Upgraded,
         most: int,
         hear: Callable[[Said], None],
         *,
         sieve: Callable[[Said], Said] | None = None,
-        keep: Callable[[ClientConnection], bool] | None = None,
+        keep: Callable[[Upgraded], bool] | None = None,
     ) -> None:
         self.traffic = Traffic()
         self._browser = browser
