@@ -387,8 +387,9 @@ async def test_a_guest_who_may_control_comes_again_for_it(house: House) -> None:
 
 
 def freeze(house: House) -> None:
-    Room.objects.get(instance=house.people.machine).delete()
-    Room.objects.create(instance=house.people.machine, members_alone=True, frozen=True)
+    room = Room.objects.get(instance=house.people.machine)
+    room.frozen = True
+    room.save()
 
 
 async def test_who_may_not_control_for_a_while_keeps_the_line(house: House) -> None:
