@@ -24,5 +24,7 @@ c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.news_url = None
 # The list of extensions without a catalogue: what is installed is root's, and a machine may have no way to PyPI.
 c.LabApp.extension_manager = "readonly"
+# A megabyte a second, as Jupyter has it, loses what a cell prints of a few megabytes: they come at once.
+c.ZMQChannelsWebsocketConnection.iopub_data_rate_limit = 100e6
 # Language servers are not installed; looking for them costs seconds at every start.
 c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}
