@@ -272,6 +272,7 @@ def test_an_hdf5_file_shows_its_structure_among_the_machines_files_and_itself_in
     expect(files.locator("#preview-body")).to_contain_text("counts 3 × 4 · float64", timeout=PATIENCE)
     shot(files, "hdf5-preview")
     page.goto(f"{lab.origin}/lab/workspaces/hdf5/tree/scan.h5")
+    page.get_by_text("entry", exact=True).first.click()
     page.get_by_text("counts", exact=True).first.click()
     shot(page, "h5web")
     page.close()
