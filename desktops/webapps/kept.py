@@ -16,11 +16,11 @@ from desktops.webapps.client import Upgraded
 PATIENCE = 3600.0
 """Seconds that a page may be away."""
 
-MOST_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 4 * 1024 * 1024
 """Of what waits for one page."""
 
-MOST_AWAY = 64
-"""Pages that may be away at one time."""
+MOST_AWAY = 32
+"""Pages that may be away at one time, whosever they are: what all wait for fills no memory either."""
 
 Kernel = tuple[str, int, bytes]
 """Host, port and path."""
@@ -92,7 +92,7 @@ def leave(seat: Seat) -> None:
 def keep(seat: Seat, connection: Upgraded, protocol: str | None) -> bool:
     """Hold the place of a page that was cut off. False: nobody else is there, and Jupyter Server does it better."""
     others = _present[seat.kernel] > 1 or any(seat.kernel == other.kernel for other in _away)
-    if not others or len(_away) >= MOST_AWAY:
+    if not others or seat in _away or len(_away) >= MOST_AWAY:
         return False
     _away[seat] = Away(seat, connection, protocol)
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 from desktops.webapps import kept
 from desktops.webapps.kernels import V1
+from tests.desktops.viewers import until
 from tests.desktops.webapps.conftest import Browser, Grounds
 from tests.desktops.webapps.test_proxy import behind
 
@@ -45,11 +46,6 @@ async def at_a_kernel(grounds: Grounds) -> AsyncIterator[tuple[Browser, Kernel, 
         yield browser, taken, f"/api/kernels/{uuid4()}/channels?session_id="
         kept.let_all_go()
         await until(lambda: not kept._away and not kept._present)
-
-
-async def until(done: Callable[[], object]) -> None:
-    while not done():  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.01)
 
 
 def cut_off(page: object) -> None:
@@ -117,19 +113,38 @@ async def test_another_person_does_not_get_it(grounds: Grounds) -> None:
             assert (await again.receive()).data == b"for Alice"
 
 
-@pytest.mark.parametrize("most", [("MOST_BYTES", 16), ("MOST_AWAY", 0)])
-async def test_what_waits_is_bounded(grounds: Grounds, monkeypatch: pytest.MonkeyPatch, most: tuple[str, int]) -> None:
-    monkeypatch.setattr(kept, *most)
+async def test_what_waits_for_a_page_is_bounded(grounds: Grounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MOST_BYTES", 16)
     async with at_a_kernel(grounds) as (browser, taken, path), browser.socket(f"{path}other"):
         cut_off(await browser.socket(f"{path}page"))
-        await until(lambda: kept._away or taken["page"][0].closed)
-        if not taken["page"][0].closed:
-            await taken["page"][0].send_bytes(bytes(17))
-        await until(lambda: taken["page"][0].closed)
+        await until(lambda: kept._away)
+        await taken["page"][0].send_bytes(bytes(17))
+        await until(lambda: taken["page"][0].closed and not kept._away)
+
+
+async def test_only_so_many_pages_are_waited_for(grounds: Grounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MOST_AWAY", 1)
+    async with at_a_kernel(grounds) as (browser, taken, path), browser.socket(f"{path}other"):
+        for name in ("first", "second"):
+            cut_off(await browser.socket(f"{path}{name}"))
+            await until(lambda: kept._away)
+        await until(lambda: taken["second"][0].closed)
+        assert not taken["first"][0].closed
+
+
+async def test_one_place_is_kept_once(grounds: Grounds) -> None:
+    """Whoever opens many in one name would else fill memory that nobody counts."""
+    async with at_a_kernel(grounds) as (browser, taken, path), browser.socket(f"{path}other"):
+        pages = [await browser.socket(f"{path}page") for _ in range(3)]
+        for page in pages:
+            cut_off(page)
+        await until(lambda: sum(socket.closed for socket in taken["page"]) == 2)
+        assert len(kept._away) == 1
 
 
 async def test_a_page_that_stays_away_is_given_up(grounds: Grounds, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "PATIENCE", 0.05)
+    monkeypatch.setattr(kept, "PATIENCE", 1.0)
     async with at_a_kernel(grounds) as (browser, taken, path), browser.socket(f"{path}other"):
         cut_off(await browser.socket(f"{path}page"))
-        await until(lambda: taken["page"][0].closed)
+        await until(lambda: kept._away)
+        await until(lambda: taken["page"][0].closed and not kept._away)
