@@ -1,7 +1,8 @@
 """The events socket: what happens to somebody's machines, and what people at one screen show each other.
 
-One a tab. Doorbells say only what to fetch again, so a page that was away misses nothing: after `ready` it joins its
-rooms anew, and joining rings for everything that a room has. Pointers and strokes are passed on and forgotten.
+One a tab. Doorbells say only what to fetch again, so a page that was away misses nothing: `ready` says for how long
+nothing was told, the page then joins its rooms anew, and joining rings for everything that a room has. Pointers and
+strokes are passed on and forgotten.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class Events(AsyncWebsocketConsumer):
             return
         for group in (control.of_user(self.user.pk), control.of_session(self.key)):
             await self._listen_to(group)
-        self.outbox.put({"type": "ready"})
+        self.outbox.put({"type": "ready", "quiet": await _in_database(control.quiet_for, self.user.pk)})
         self.tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._look_on())]
 
     async def disconnect(self, code: int) -> None:
@@ -147,6 +148,7 @@ class Events(AsyncWebsocketConsumer):
             await self._listen_no_more(control.SUPPORT)
         elif await _in_database(_is_supporter, self.user.pk):
             await self._listen_to(control.SUPPORT)
+            self._put({"type": "support"})
 
     async def _pass_on(self, said: Said, uuid: UUID) -> None:
         if not may_say(self.rooms.get(uuid), said.type):

@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
+from django.core.cache import cache
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ _silence = {"until": 0.0}
 LOOK_AGAIN = {"type": "look.again"}
 SESSION_ENDED = {"type": "session.ended"}
 DISMISSED = "dismissed"
+REMEMBERED = 3600
+"""Seconds for which it is known when somebody was told something; no page takes longer to load."""
+
 SUPPORT = "support"
 """The group of the support pages."""
 
@@ -58,6 +62,12 @@ def of_session(session_key: str) -> str:
     return f"session.{sha256(session_key.encode()).hexdigest()[:32]}"
 
 
+def quiet_for(user_id: int) -> float | None:
+    """Seconds since somebody was last told anything of theirs; None where that is long ago."""
+    told: float | None = cache.get(f"told.{of_user(user_id)}")
+    return None if told is None else max(0.0, time.time() - told)
+
+
 def tell(groups: Iterable[str], message: dict[str, Any]) -> None:
     """Send to all sockets in these groups, from any process."""
     ring([(group, message) for group in groups])
@@ -70,7 +80,9 @@ def ring(bells: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """
     if time.monotonic() < _silence["until"]:
         return
+    told = {f"told.{group}": time.time() for group, _message in bells if group.startswith("user.")}
     try:
+        cache.set_many(told, REMEMBERED)  # first: who listens too late for the message sees that there was one
         asyncio.run_coroutine_threadsafe(_ring(bells), _Bell.loop()).result()
     except (RedisError, OSError) as error:
         log.warning("could not tell %r: %r", [message["type"] for _group, message in bells], error)

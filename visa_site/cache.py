@@ -32,6 +32,9 @@ class LastingCache(RedisCache):
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         self._either("set", key, value, timeout, version)
 
+    def set_many(self, data: dict[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> list[Any]:
+        return list(self._either("set_many", data, timeout, version))
+
     def add(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         return bool(self._either("add", key, value, timeout, version))
 

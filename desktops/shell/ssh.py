@@ -7,6 +7,7 @@ live in this process's memory and end with the connection. Who answers must prov
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,8 +62,9 @@ class Shell:
         try:
             async with asyncio.timeout(SHELL_PATIENCE):
                 process = await connection.create_process(encoding=None)
-                process.stdin.write(asked)
-                process.stdin.write_eof()
+                with contextlib.suppress(BrokenPipeError):  # it may end without reading what it was asked
+                    process.stdin.write(asked)
+                    process.stdin.write_eof()
                 return await _first_of(process.stdout, most)
         except (asyncssh.Error, OSError) as cause:
             raise ShellUnavailable(f"{command} does not answer at {self.host}:{self.port}: {cause!r}") from cause

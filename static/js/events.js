@@ -3,22 +3,25 @@
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
 const SIGN_IN = 4401;
+const SLACK = 1000; // the servers' clocks agree to within this
 
 const listeners = new Set();
 let socket = null;
 let ready = false;
+let missed = false;
+let before = false;
 let wait = FIRST_WAIT;
 
 const tellAll = (what, ...said) => listeners.forEach((one) => one[what](...said));
 
 /**
- * Calls `heard(message)` for each message, `there(true or false)` as the connection comes and goes, and `ended()` once
- * when the sign-in has ended. After each `there(true)` a page fetches what it shows: it may have missed something.
+ * Calls `heard(message)` for each message, `there(yes, missed)` as the connection comes and goes, and `ended()` once when
+ * the sign-in has ended. `missed` says whether something may have been told while the page was not yet, or not, there.
  */
 export function listen(heard, there, ended) {
     listeners.add({ heard, there, ended });
     if (!socket) connect();
-    else if (ready) there(true);
+    else if (ready) there(true, missed);
 }
 
 /** Whether the message could be sent; nothing is kept for later. */
@@ -37,7 +40,10 @@ function hear(message) {
     if (message.type !== "ready") return tellAll("heard", message);
     ready = true;
     wait = FIRST_WAIT;
-    tellAll("there", true);
+    // Of the first connection only what was told since the page was asked for counts.
+    missed = before || (message.quiet !== null && message.quiet * 1000 < performance.now() + SLACK);
+    before = true;
+    tellAll("there", true, missed);
 }
 
 function closed(code) {

@@ -9,24 +9,10 @@ const errors = (form) => {
     return parts.map((part) => part?.querySelector("[data-error]")).find(Boolean);
 };
 
-// What is unfolded stays so when the panel is fetched again
-const unfolded = new Set();
-panel.addEventListener("toggle", ({ target }) => {
-    if (target.matches(".drawer")) target.open ? unfolded.add(target.id) : unfolded.delete(target.id);
-}, true);
-panel.addEventListener("htmx:afterSettle", () => {
-    for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
-});
-
-// An answer other than 200 that is meant to be read; a machine that is no longer shared; an open menu stays
+// An answer other than 200 that is meant to be read; a machine that is no longer shared
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.xhr.status === 429) detail.shouldSwap = true;
-    if (detail.target !== panel) return;
-    if (detail.xhr.status === 404) location.reload();
-    if (panel.querySelector("details.menu[open]") || document.getElementById("confirm").open) {
-        detail.shouldSwap = false;
-        setTimeout(() => htmx.trigger(panel, "changed"), 1000);
-    }
+    if (detail.target === panel && detail.xhr.status === 404) location.reload();
 });
 
 function done(form, told) {

@@ -18,13 +18,7 @@ const heard = ({ type, id }) => {
 };
 listen(heard, (there) => there && say({ type: "support", on: true }), () => {});
 
-// What is unfolded stays so when its row is fetched again; a page that was turned to does, too
-const folds = new Map();
-const remember = ({ target }) => target.matches?.(".case-health") && folds.set(target.id, target.open);
-document.addEventListener("toggle", remember, true);
-document.addEventListener("htmx:afterSettle", () => {
-    for (const [id, open] of folds) document.getElementById(id)?.toggleAttribute("open", open);
-});
+// A page that was turned to stays
 filters.addEventListener("htmx:configRequest", ({ detail }) => {
     const { page } = document.getElementById("cases").dataset;
     if (detail.triggeringEvent?.type === "changed" && page > 1) detail.parameters.page = page;

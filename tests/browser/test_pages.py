@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from desktops import chat, following, support
 from desktops.models import NotebookRun
@@ -198,10 +198,23 @@ def test_a_card_follows_its_machine_and_says_so(people: Facility, visit: Visit) 
     page = visit(people.alice)
     expect(page.locator(".card")).to_contain_text("Ready")
     expect(page.locator("#connection")).to_be_hidden()
-    page.wait_for_function("performance.getEntriesByType('resource').length > 0")
     aside(people.machine.transition, State.STOPPING, by=people.alice)
     expect(page.locator(".card")).to_contain_text("Stopping")
     expect(page.locator("#announcer")).to_have_text("alice's machine: Stopping")
+
+
+def test_a_card_shows_also_what_changed_while_it_was_fetched(people: Facility, visit: Visit) -> None:
+    def change_and_go_on(route: Route) -> None:
+        answer = route.fetch()
+        aside(people.machine.transition, State.STOPPED, by=None)
+        page.wait_for_function("() => rung.includes('stopped')")
+        route.fulfill(response=answer)
+
+    page = visit(people.alice)
+    page.evaluate("rung = []; document.addEventListener('visa:heard', ({detail}) => rung.push(detail.state))")
+    page.route("**/card/", change_and_go_on, times=1)
+    aside(people.machine.transition, State.STOPPING, by=people.alice)
+    expect(page.locator(".card")).to_have_attribute("data-state", "stopped")
 
 
 def test_the_machines_page_opens_the_desktop_by_itself(people: Facility, visit: Visit, site: Site) -> None:

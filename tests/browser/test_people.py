@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from desktops.models import Invitation, Pass, Room
 from experiments.models import User
@@ -197,3 +197,14 @@ def test_a_machine_comes_to_the_list_of_who_is_added_and_leaves_it_with_them(peo
     member = aside(Member.objects.get, instance=people.machine, user=people.charlie)
     aside(member.delete)
     expect(home.get_by_role("article")).to_have_count(0)
+
+
+def test_a_list_shows_also_what_came_while_its_page_was_loading(people: Facility, visit: Visit) -> None:
+    def add_and_go_on(route: Route) -> None:
+        aside(Member.objects.create, instance=people.machine, user=people.charlie, role=MemberRole.GUEST)
+        route.continue_()
+
+    home = visit(people.charlie, "/")
+    home.route("**/js/events.js", add_and_go_on, times=1)
+    home.reload()
+    expect(home.get_by_role("article")).to_have_count(1)

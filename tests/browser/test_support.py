@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from desktops import support
+from desktops import news, support
 from desktops.models import AccessRequest
 from instances.models import Host, Instance
 from instances.states import State
@@ -115,6 +115,20 @@ def test_the_owner_hears_of_it_on_any_page(busy: Facility, visit: Visit, site: S
     expect(alice.locator("#notices")).to_contain_text("Admin Example of support asks to join")
     alice.get_by_role("button", name="Sam Example of support").click()
     alice.wait_for_url(f"**/machines/{busy.machine.uuid}/")
+
+
+def test_who_writes_is_not_disturbed_by_what_happens_meanwhile(busy: Facility, visit: Visit) -> None:
+    alice = visit(busy.alice, f"/machines/{busy.machine.uuid}/")
+    alice.evaluate("came = []; document.addEventListener('htmx:afterSettle', ({target}) => came.push(target.id))")
+    message, search = alice.get_by_label("What do you need help with?"), alice.get_by_label("Search people")
+    alice.locator("#people summary", has_text="Add people").click()
+    for field, words in ((message, "Where is"), (search, "charl")):
+        field.press_sequentially(words)
+        alice.evaluate("came = []")
+        aside(news.tell_room, busy.machine)
+        alice.wait_for_function("() => came.includes('support') && came.includes('people')")
+        expect(field).to_have_value(words)
+        expect(field).to_be_focused()
 
 
 def test_a_call_is_made_taken_and_closed(busy: Facility, visit: Visit) -> None:

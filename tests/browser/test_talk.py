@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
-from desktops import chat
+from desktops import chat, news
 from desktops.models import ChatMessage
 from experiments.models import User
 from instances.models import Instance
@@ -36,9 +37,20 @@ def test_what_is_unread_waits_as_a_number_on_the_machines_page(people: Facility,
 
 def test_what_was_written_long_ago_is_fetched_when_asked_for(people: Facility, visit: Visit) -> None:
     aside(write_much, people.machine, people.alice)
-    bob = visit(people.bob, page_of(people))
+    bob = visit(people.bob)
+
+    def ring_and_go_on(route: Route) -> None:
+        bob.evaluate("rung = []")
+        aside(news.tell_people, {people.bob.pk}, {"type": "chat", "id": str(people.machine.uuid)})
+        bob.wait_for_function("() => rung.includes('chat')")
+        route.continue_()
+
+    bob.add_init_script("rung = []; document.addEventListener('visa:heard', ({detail}) => rung.push(detail.type))")
+    bob.route(re.compile(r"/chat/\?before="), ring_and_go_on, times=1)
+    bob.goto(bob.url.rstrip("/") + page_of(people))
     here = bob.locator("#chat-here")
     expect(here.locator(".bubble").last).to_have_text("Number 249")
+    bob.wait_for_load_state("networkidle")
     expect(here.locator(".bubble")).to_have_count(chat.ON_A_PAGE)
     older = here.get_by_role("button", name="Show older messages")
     older.dispatch_event("click")

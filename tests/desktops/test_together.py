@@ -425,6 +425,7 @@ async def test_support_pages_hear_of_the_machines_that_they_support(house: House
     async with hearing(house, house.people.sam) as (sam, _), hearing(house, house.people.ines) as (ines, _):
         for page in (sam, ines):
             await page.socket.send('{"type": "support", "on": true}')
+            assert await heard(page) == {"type": "support"}  # what came before it listened may be missing on the page
             await says(page, "clear", house.uuid)
             await heard(page, "error")
         await in_database(news.tell_room, house.people.machine)

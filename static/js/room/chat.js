@@ -115,9 +115,14 @@ export class Chat extends EventTarget {
         else this.#tellUnread();
     }
 
+    /** The newest page comes first: what is newer than nothing would be the whole history. */
     async #begin() {
-        this.begun = true;
+        if (this.beginning) return;
+        this.beginning = true;
         await this.#fetch(NEWEST);
+        this.beginning = false;
+        this.begun = this.unread !== undefined;
+        await this.#fetchNewer(); // what came meanwhile
         this.outbox.go();
     }
 

@@ -64,5 +64,9 @@ async def test_where_nobody_answers_it_says_so(guest: Guest) -> None:
         await replace(guest.shell, port=1).connect("pierre", "true", PATIENCE)
 
 
+async def test_a_command_that_takes_no_input_is_heard_all_the_same(guest: Guest) -> None:
+    assert await guest.shell.ask("pierre", "exec <&-; echo done", b"x" * 10**6, 10) == b"done\n"
+
+
 async def test_no_secret_is_in_what_is_printed_of_it(guest: Guest) -> None:
     assert guest.shell.secret not in repr(guest.shell)
