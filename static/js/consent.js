@@ -5,13 +5,7 @@ import { submit } from "./answers.js";
 const panel = () => document.getElementById("support");
 
 document.addEventListener("submit", async (event) => {
-    if (!panel().contains(event.target)) return;
+    if (!panel()?.contains(event.target)) return;
     const place = event.target.querySelector("[data-error]") ?? panel().querySelector("[data-error]");
     if (await submit(event, place)) htmx.trigger(panel(), "changed");
-});
-
-// What is being written is not swept away
-document.addEventListener("htmx:beforeRequest", (event) => {
-    const writing = event.target === panel() && document.activeElement?.closest("#support textarea");
-    if (writing?.value) event.preventDefault();
 });

@@ -9,7 +9,7 @@ const listeners = new Set();
 let socket = null;
 let ready = false;
 let missed = false;
-let before = false;
+let before = performance.getEntriesByType("navigation")[0]?.type === "back_forward"; // what the browser kept may be old
 let wait = FIRST_WAIT;
 
 const tellAll = (what, ...said) => listeners.forEach((one) => one[what](...said));
@@ -40,7 +40,7 @@ function hear(message) {
     if (message.type !== "ready") return tellAll("heard", message);
     ready = true;
     wait = FIRST_WAIT;
-    // Of the first connection only what was told since the page was asked for counts.
+    // On a new page only what was told since it was asked for counts.
     missed = before || (message.quiet !== null && message.quiet * 1000 < performance.now() + SLACK);
     before = true;
     tellAll("there", true, missed);

@@ -3,16 +3,19 @@
 import { listen } from "./events.js";
 
 const GRACE = 3000; // a socket that is back so soon is not worth a word
+const HELD = 10000; // a page that is left no later stays, as after a download
 const connection = document.getElementById("connection");
 const announcer = document.getElementById("announcer");
 let grace = 0;
 
-const busy = (part) => part.querySelector("details.menu[open]") || document.getElementById("confirm").open;
-// A part that changes while it is fetched, or has just come and does not listen yet, is fetched once more afterwards.
+// A part that changes while it is fetched or used, or does not listen yet, is fetched once more afterwards.
+const LATER = 1000;
 const late = new Set();
+let listening = false;
+const busy = (part) => part.querySelector("details.menu[open]") || document.getElementById("confirm").open;
+const fetched = (part) => part.closest(".htmx-request, .htmx-settling") || part.querySelector(".htmx-request");
 const refresh = (part) => {
-    if (busy(part)) setTimeout(() => part.isConnected && refresh(part), 1000);
-    else if (part.closest(".htmx-request, .htmx-settling")) late.add(part.id);
+    if (!listening || fetched(part) || busy(part)) late.add(part.id);
     else htmx.trigger(part, "changed");
 };
 const catchUp = () => {
@@ -20,18 +23,18 @@ const catchUp = () => {
     late.clear();
     parts.filter(Boolean).forEach(refresh);
 };
+document.addEventListener("DOMContentLoaded", () => {
+    listening = true; // htmx heard it first
+    catchUp();
+});
 document.addEventListener("htmx:afterRequest", catchUp);
 document.addEventListener("htmx:afterSettle", catchUp);
-// A menu that was opened meanwhile stays open.
-document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-    if (detail.requestConfig.triggeringEvent?.type !== "changed" || !busy(detail.target)) return;
-    detail.shouldSwap = false;
-    refresh(detail.target);
-});
-const inList = (part) => part.parentElement.closest("[data-live-list]"); // and comes anew with it
+setInterval(catchUp, LATER);
+
+const listOf = (part) => part.parentElement.closest("[data-live-list]"); // with which it comes anew
 const everything = () => {
     const parts = document.querySelectorAll("[data-live-list], [data-machine], [data-hears]");
-    [...parts].filter((part) => !inList(part)).forEach(refresh);
+    [...parts].filter((part) => !listOf(part)).forEach(refresh);
 };
 
 function heard(message) {
@@ -70,36 +73,56 @@ document.addEventListener("visa:say", (event) => {
     setTimeout(() => (connection.hidden = true), 6000);
 });
 
-// What was folded out or in stays so, also on a page of a list that is turned back to. At once: who writes in it would lose
-// the place.
-const folds = new Map();
+// A menu that was opened meanwhile stays open.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-    for (const { id, open } of detail.target.querySelectorAll("details[id]")) folds.set(id, open);
+    const { elt, triggeringEvent } = detail.requestConfig;
+    if (triggeringEvent?.type !== "changed" || !busy(detail.target)) return;
+    detail.shouldSwap = false;
+    refresh(elt);
+});
+
+// What somebody folded out or in stays so, also on a page of a list that is turned back to; and who writes goes on. At
+// once: in what is folded in nobody can write.
+const folds = new Map();
+let writing = null;
+document.addEventListener("click", ({ target }) => {
+    const fold = target.closest("summary")?.parentElement;
+    if (fold?.id) folds.set(fold.id, !fold.open);
 });
 document.addEventListener("htmx:afterSwap", ({ target }) => {
     for (const one of target.querySelectorAll("details[id]")) one.open = folds.get(one.id) ?? one.open;
+    if (target.contains(writing) && writing !== document.activeElement) writing.focus({ preventScroll: true });
 });
 
-// A machine that one may no longer see leaves the page; who is on the way to another is not held up.
-let leaving = false;
-addEventListener("submit", (event) => (leaving = !event.defaultPrevented));
-document.addEventListener("htmx:responseError", ({ detail }) => {
-    const part = detail.xhr.status === 404 && detail.target.closest("[data-machine]");
-    if (!part) return;
-    if (inList(part)) refresh(inList(part));
-    else if (!leaving) location.reload();
+// Screen readers hear a state that changed.
+const saying = (part) => [part, ...part.querySelectorAll("[data-said]")].filter((one) => one.dataset.said);
+let said = new Map();
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    writing = document.activeElement;
+    said = new Map(saying(detail.target).map((one) => [one.id, one.dataset.said]));
+});
+document.addEventListener("htmx:afterSwap", ({ target }) => {
+    for (const one of saying(target)) {
+        if (said.has(one.id) && said.get(one.id) !== one.dataset.said) announcer.textContent = one.dataset.said;
+    }
 });
 
-// Screen readers hear a state that changed; a list that became empty invites again.
-document.addEventListener("htmx:beforeSwap", (event) => {
-    event.detail.target.dataset.before = event.detail.target.dataset.said ?? "";
-});
-document.addEventListener("htmx:afterSwap", (event) => {
-    const before = event.detail.target.dataset?.before;
-    const now = document.getElementById(event.detail.target.id);
-    if (now?.dataset.said && now.dataset.said !== before) announcer.textContent = now.dataset.said;
+// A list without its last machine says so, or invites again.
+document.addEventListener("htmx:afterRequest", ({ detail }) => {
     const list = document.querySelector("[data-live-list]");
-    if (list && before && !list.querySelector("[data-machine]")) refresh(list);
+    if (detail.requestConfig.elt !== list && list?.querySelector(".cards:not(:has([data-machine]))")) refresh(list);
+});
+
+// A machine that one may no longer see leaves the page; who is on the way to another page is not held up.
+let leaving = 0;
+const leave = (event) => event.defaultPrevented || (leaving = performance.now() + HELD);
+addEventListener("beforeunload", leave);
+addEventListener("submit", leave); // not every browser says the former
+document.addEventListener("htmx:responseError", ({ detail }) => {
+    const part = detail.xhr.status === 404 && detail.target.closest("[data-machine], [data-room]");
+    if (!part) return;
+    if (listOf(part)) refresh(listOf(part));
+    else if (performance.now() > leaving) location.reload();
 });
 
 if (document.querySelector("[data-machine], [data-live-list], [data-hears]")) listen(heard, there, ended);

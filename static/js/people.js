@@ -9,10 +9,9 @@ const errors = (form) => {
     return parts.map((part) => part?.querySelector("[data-error]")).find(Boolean);
 };
 
-// An answer other than 200 that is meant to be read; a machine that is no longer shared
+// An answer other than 200 that is meant to be read
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.xhr.status === 429) detail.shouldSwap = true;
-    if (detail.target === panel && detail.xhr.status === 404) location.reload();
 });
 
 function done(form, told) {

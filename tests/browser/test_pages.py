@@ -182,13 +182,13 @@ def test_own_size_is_checked_and_what_was_typed_stays(people: Facility, visit: V
 
 def test_deleting_asks_first(people: Facility, visit: Visit) -> None:
     page = visit(people.alice)
-    page.get_by_text("More for alice's machine").click(force=True)
+    page.locator(".card .menu summary").click()
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("recycle bin")
     dialog.get_by_role("button", name="Keep as it is").click()
     assert Instance.objects.get(pk=people.machine.pk).state == State.ACTIVE
-    page.get_by_text("More for alice's machine").click(force=True)
+    page.locator(".card .menu summary").click()
     page.get_by_role("button", name="Delete").click()
     dialog.get_by_role("button", name="Delete").click()
     expect(page.locator(".card")).to_contain_text("Being deleted")
@@ -215,6 +215,38 @@ def test_a_card_shows_also_what_changed_while_it_was_fetched(people: Facility, v
     page.route("**/card/", change_and_go_on, times=1)
     aside(people.machine.transition, State.STOPPING, by=people.alice)
     expect(page.locator(".card")).to_have_attribute("data-state", "stopped")
+
+
+def test_a_menu_that_was_opened_while_its_card_was_fetched_stays_open(people: Facility, visit: Visit) -> None:
+    def open_and_go_on(route: Route) -> None:
+        answer = route.fetch()
+        menu.locator("summary").press("Enter")
+        route.fulfill(response=answer)
+
+    page = visit(people.alice)
+    menu = page.locator(".card .menu")
+    page.route("**/card/", open_and_go_on, times=1)
+    with page.expect_response("**/card/"):
+        aside(people.machine.transition, State.STOPPING, by=people.alice)
+    expect(menu.get_by_role("link", name="Details and history")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".card")).to_contain_text("Stopping")
+
+
+def test_a_list_without_its_last_machine_invites_again(people: Facility, visit: Visit) -> None:
+    page = visit(people.alice)
+    expect(page.get_by_role("article")).to_have_count(1)
+    aside(Instance.objects.filter(pk=people.machine.pk).update, state=State.BINNED)
+    aside(people.machine.tell, "state")
+    expect(page.get_by_role("heading", name="Your data, a desktop")).to_be_visible()
+
+
+def test_the_page_of_a_machine_in_the_bin_stays_as_it_is(people: Facility, visit: Visit) -> None:
+    Instance.objects.filter(pk=people.machine.pk).update(state=State.BINNED)
+    page = visit(people.alice, f"/machines/{people.machine.uuid}/")
+    page.evaluate("stays = true")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.stays")
 
 
 def test_the_machines_page_opens_the_desktop_by_itself(people: Facility, visit: Visit, site: Site) -> None:

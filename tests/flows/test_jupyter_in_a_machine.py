@@ -158,20 +158,6 @@ def patterned(file: Path) -> str:
     return hashlib.sha256((SIZE // PIECE - 1).to_bytes(8, "big") * (PIECE // 8)).hexdigest()
 
 
-def test_two_gigabytes_are_uploaded_in_the_lab_while_the_web_process_stays_as_it_is(lab: Lab, tmp_path: Path) -> None:
-    digest = patterned(tmp_path / "run.raw")
-    page = lab.page(f"{lab.origin}/lab/workspaces/uploads")
-    page.locator(".jp-LauncherCard").first.wait_for()
-    memory = Memory(lab.visa.pid("web"))
-    uploaded(page, tmp_path / "run.raw")
-    wait_until(
-        lambda: inside(lab.uuid, "stat -c '%U %s' ~alice/run.raw") == f"alice {SIZE}\n", "all of it", 3000, every=5
-    )
-    assert memory.grown < FLAT
-    assert digest in inside(lab.uuid, f"tail -c {PIECE} ~alice/run.raw | sha256sum")
-    page.close()
-
-
 @pytest.fixture(scope="module")
 def bob(lab: Lab, chromium: Browser) -> Iterator[Lab]:
     """The same machine in the browser of Bob, who may work there."""
@@ -302,4 +288,18 @@ def test_desktop_and_jupyterlab_stand_side_by_side_on_the_machine(lab: Lab) -> N
     page.keyboard.press("Control+Enter")
     expect(frame.locator(".jp-OutputArea-output").first).to_have_text("42", timeout=PATIENCE)
     shot(page, "side-by-side")
+    page.close()
+
+
+def test_two_gigabytes_are_uploaded_in_the_lab_while_the_web_process_stays_as_it_is(lab: Lab, tmp_path: Path) -> None:
+    digest = patterned(tmp_path / "run.raw")
+    page = lab.page(f"{lab.origin}/lab/workspaces/uploads")
+    page.locator(".jp-LauncherCard").first.wait_for()
+    memory = Memory(lab.visa.pid("web"))
+    uploaded(page, tmp_path / "run.raw")
+    wait_until(
+        lambda: inside(lab.uuid, "stat -c '%U %s' ~alice/run.raw") == f"alice {SIZE}\n", "all of it", 3000, every=5
+    )
+    assert memory.grown < FLAT
+    assert digest in inside(lab.uuid, f"tail -c {PIECE} ~alice/run.raw | sha256sum")
     page.close()
