@@ -32,6 +32,9 @@ _silence = {"until": 0.0}
 LOOK_AGAIN = {"type": "look.again"}
 SESSION_ENDED = {"type": "session.ended"}
 DISMISSED = "dismissed"
+PERSON = "user."
+"""How the names of people's groups begin."""
+
 REMEMBERED = 3600
 """Seconds for which it is known when somebody was told something; no page takes longer to load."""
 
@@ -40,7 +43,7 @@ SUPPORT = "support"
 
 
 def of_user(user_id: int) -> str:
-    return f"user.{user_id}"
+    return f"{PERSON}{user_id}"
 
 
 def of_instance(uuid: UUID) -> str:
@@ -80,7 +83,7 @@ def ring(bells: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """
     if time.monotonic() < _silence["until"]:
         return
-    told = {f"told.{group}": time.time() for group, _message in bells if group.startswith("user.")}
+    told = {f"told.{group}": time.time() for group, _message in bells if group.startswith(PERSON)}
     try:
         cache.set_many(told, REMEMBERED)  # first: who listens too late for the message sees that there was one
         asyncio.run_coroutine_threadsafe(_ring(bells), _Bell.loop()).result()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
-from django.conf import settings
 from django.core.cache import cache
 from django.test import Client
 from redis.exceptions import RedisError
@@ -73,14 +72,13 @@ async def test_owner_and_members_hear_of_their_machine(house: House) -> None:
 
 
 async def test_a_page_learns_that_something_was_told_before_it_listened(house: House) -> None:
-    async with hearing(house, house.people.alice) as (_, client):
-        await in_database(cache.clear)
-        headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"}
-        async with viewing(house.port, "/events/", additional_headers=headers) as page:
-            assert (await heard(page))["quiet"] is None
-        await in_database(stop, house)
-        async with viewing(house.port, "/events/", additional_headers=headers) as page:
-            assert 0 <= (await heard(page))["quiet"] < 60
+    _, headers = await sign_in(house.people.alice)
+    await in_database(cache.clear)
+    async with viewing(house.port, "/events/", additional_headers=headers) as page:
+        assert (await heard(page))["quiet"] is None
+    await in_database(stop, house)
+    async with viewing(house.port, "/events/", additional_headers=headers) as page:
+        assert 0 <= (await heard(page))["quiet"] < 60
 
 
 async def test_steps_and_readiness_are_told_too(house: House) -> None:
