@@ -189,6 +189,17 @@ def visit(site: Site, chromium: Browser) -> Iterator[Visit]:
     assert not complaints, complaints
 
 
+def hearing(page: Page) -> Page:
+    """The page, once its events socket is there: what is told from now on it hears, each for itself."""
+    page.evaluate(
+        """async () => {
+            const { listen } = await import("/static/js/events.js");
+            await new Promise((done) => listen(() => {}, (yes) => yes && done(), () => {}));
+        }"""
+    )
+    return page
+
+
 def session(site: Site, person: User) -> Any:
     """The cookie of somebody who has signed in; how one signs in is the matter of tests/flows."""
     client = Client()

@@ -15,7 +15,7 @@ from desktops.models import NotebookRun
 from desktops.shell.runs import Told
 from instances.models import Instance
 from instances.states import State
-from tests.browser.conftest import Site, Visit, aside
+from tests.browser.conftest import Site, Visit, aside, hearing
 from tests.desktops.rooms import granted
 from tests.people import Facility, experiment, image, machine, plan
 from visa_site.settings import BASE_DIR
@@ -210,7 +210,7 @@ def test_a_card_shows_also_what_changed_while_it_was_fetched(people: Facility, v
         page.wait_for_function("() => rung.includes('stopped')")
         route.fulfill(response=answer)
 
-    page = visit(people.alice)
+    page = hearing(visit(people.alice))
     page.evaluate("rung = []; document.addEventListener('visa:heard', ({detail}) => rung.push(detail.state))")
     page.route("**/card/", change_and_go_on, times=1)
     aside(people.machine.transition, State.STOPPING, by=people.alice)
@@ -223,7 +223,7 @@ def test_a_menu_that_was_opened_while_its_card_was_fetched_stays_open(people: Fa
         menu.locator("summary").press("Enter")
         route.fulfill(response=answer)
 
-    page = visit(people.alice)
+    page = hearing(visit(people.alice))
     menu = page.locator(".card .menu")
     page.route("**/card/", open_and_go_on, times=1)
     with page.expect_response("**/card/"):

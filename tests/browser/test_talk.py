@@ -12,7 +12,7 @@ from desktops import chat, news
 from desktops.models import ChatMessage
 from experiments.models import User
 from instances.models import Instance
-from tests.browser.conftest import Visit, aside
+from tests.browser.conftest import Visit, aside, hearing
 from tests.browser.screens import Screen
 from tests.browser.test_desktop import desktop, shows
 from tests.browser.test_together import opened
@@ -50,7 +50,7 @@ def test_what_was_written_long_ago_is_fetched_when_asked_for(people: Facility, v
     bob.goto(bob.url.rstrip("/") + page_of(people))
     here = bob.locator("#chat-here")
     expect(here.locator(".bubble").last).to_have_text("Number 249")
-    bob.wait_for_load_state("networkidle")
+    hearing(bob).wait_for_load_state("networkidle")
     expect(here.locator(".bubble")).to_have_count(chat.ON_A_PAGE)
     older = here.get_by_role("button", name="Show older messages")
     older.dispatch_event("click")
