@@ -27,7 +27,8 @@ from bench.relay import cpu_seconds, free_port, memory_kib, running
 ROOT = Path(__file__).resolve().parent.parent
 MIB, GIB = 1024**2, 1024**3
 REQUESTS, AT_ONCE = 4000, 16
-MESSAGES, MESSAGE, SOCKETS = 3000, 1024, 50
+MESSAGES, MESSAGE, SOCKETS = 4000, 1024, 50
+TURNS = 20
 IDLE = 200
 FILE, FILES = 64 * MIB, 8
 """Bytes of a file, and how many go each way in a round; jupyter-server-proxy holds each in memory and takes 100 MB."""
@@ -133,11 +134,9 @@ async def _measure(proxies: list[Proxy], rounds: int, home: Path) -> None:
     for proxy in proxies:
         await _idle(proxy)
     for _ in range(rounds):
-        for proxy in proxies:
-            await _requests(proxy)
+        await _requests(proxies)
         for sockets in (1, SOCKETS):
-            for proxy in proxies:
-                await _messages(proxy, sockets)
+            await _messages(proxies, sockets)
         for proxy in proxies:
             await _streams(proxy, file)
     for proxy in proxies:
@@ -155,30 +154,47 @@ async def _warm_up(proxy: Proxy) -> None:
     _close([line, socket])
 
 
-async def _requests(proxy: Proxy) -> None:
-    lines = [await load.Line.open(proxy.port) for _ in range(AT_ONCE)]
-    await load.ask_all(lines, proxy.said("/small"), AT_ONCE * 4)
-    cpu = cpu_seconds(proxy.pid)
-    times = await load.ask_all(lines, proxy.said("/small"), REQUESTS)
-    proxy.note("request cpu", (cpu_seconds(proxy.pid) - cpu) / len(times.each) * 1e6)
-    proxy.note("requests", times.rate)
-    proxy.note("request p50", times.of(0.5))
-    proxy.note("request p99", times.of(0.99))
-    _close(lines)
+async def _requests(proxies: list[Proxy]) -> None:
+    lines = [[await load.Line.open(proxy.port) for _ in range(AT_ONCE)] for proxy in proxies]
+    found = await _in_turns(proxies, lines, [proxy.said("/small") for proxy in proxies], REQUESTS)
+    for proxy, (times, cpu) in zip(proxies, found, strict=True):
+        proxy.note("request cpu", cpu)
+        proxy.note("requests", times.rate)
+        proxy.note("request p50", times.of(0.5))
+        proxy.note("request p99", times.of(0.99))
 
 
-async def _messages(proxy: Proxy, sockets: int) -> None:
-    lines = [await _open(proxy) for _ in range(sockets)]
+async def _messages(proxies: list[Proxy], sockets: int) -> None:
+    lines = [[await _open(proxy) for _ in range(sockets)] for proxy in proxies]
     said = load.frame(load.kernel_message(MESSAGE))
-    answer = await lines[0].ask(said, MESSAGE + 4)
-    assert answer[4:] == load.kernel_message(MESSAGE)
-    await load.ask_all(lines, said, sockets * 5, MESSAGE + 4)
-    cpu = cpu_seconds(proxy.pid)
-    times = await load.ask_all(lines, said, MESSAGES, MESSAGE + 4)
-    proxy.note(f"message cpu {sockets}", (cpu_seconds(proxy.pid) - cpu) / len(times.each) * 1e6)
-    proxy.note(f"message p50 {sockets}", times.of(0.5))
-    proxy.note(f"message p99 {sockets}", times.of(0.99))
-    _close(lines)
+    for first, *_ in lines:
+        answer = await first.ask(said, MESSAGE + 4)
+        assert answer[4:] == load.kernel_message(MESSAGE)
+    found = await _in_turns(proxies, lines, [said] * len(proxies), MESSAGES, MESSAGE + 4)
+    for proxy, (times, cpu) in zip(proxies, found, strict=True):
+        proxy.note(f"message cpu {sockets}", cpu)
+        proxy.note(f"message p50 {sockets}", times.of(0.5))
+        proxy.note(f"message p99 {sockets}", times.of(0.99))
+
+
+async def _in_turns(
+    proxies: list[Proxy], lines: list[list[load.Line]], said: list[bytes], times: int, size: int | None = None
+) -> list[tuple[load.Times, float]]:
+    """How long each took and microseconds of CPU for it, by proxy: a few of the one, a few of the next, and again, so
+    that what else the host does meets all alike.
+    """
+    taken, cpu = [load.Times() for _ in proxies], [0.0] * len(proxies)
+    for turn in range(TURNS + 1):
+        for at, proxy in enumerate(proxies):
+            before = cpu_seconds(proxy.pid)
+            found = await load.ask_all(lines[at], said[at], times // TURNS, size)
+            if turn:  # the first one warms up
+                cpu[at] += cpu_seconds(proxy.pid) - before
+                taken[at].each += found.each
+                taken[at].whole += found.whole
+    for some in lines:
+        _close(some)
+    return [(one, used / len(one.each) * 1e6) for one, used in zip(taken, cpu, strict=True)]
 
 
 async def _open(proxy: Proxy) -> load.Line:
