@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from desktops.models import Room
 from instances.models import Member, MemberRole
-from tests.browser.conftest import Visit, aside
+from tests.browser.conftest import Visit, aside, hearing
 from tests.browser.screens import Screen
 from tests.browser.test_desktop import desktop, shows
 from tests.people import Facility
@@ -236,10 +236,11 @@ def test_who_waits_for_the_owner_comes_in_by_themselves_and_asks_nothing_meanwhi
     screen: Screen,
     visit: Visit,
 ) -> None:
-    bob = visit(people.bob, desktop(people))
+    bob = hearing(visit(people.bob, desktop(people)))
     expect(bob.locator("#veil")).to_contain_text("The owner is away.")
     expect(opened(bob, "people")).to_contain_text("Who is here is shown as soon as you are in.")
-    expect(bob.locator("#panel-people").get_by_text("Here now")).to_be_hidden()  # the events socket is there
+    expect(bob.locator("#panel-people").get_by_text("Here now")).to_be_hidden()
+    bob.wait_for_load_state("networkidle")
     asked: list[str] = []
     bob.on("request", lambda request: asked.append(request.url))
     bob.on("websocket", lambda socket: asked.append(socket.url))
