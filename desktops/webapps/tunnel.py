@@ -1,7 +1,8 @@
 """A WebSocket of a browser and one of a machine, joined: what one says goes to the other as it comes. asyncio only.
 
 Of who takes nothing the other side is read no more, and memory stays flat whatever is sent. Down goes all that the
-machine says. Up goes the same from who controls; of who watches, message by message, what they may say.
+machine says, and up all from who controls: it goes on first and is looked at afterwards. Of who watches goes up what
+they may say, message by message.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ HANDSHAKE_PATIENCE = 120.0
 
 FAREWELL = 1.0
 """Seconds in which a machine must take what is still on its way to it."""
+
+SEEN_AFTER = 0.1
+"""Seconds after which what went on is looked at: many frames at once cost a fifth of what each costs alone."""
+
+MOST_UNSEEN = 64 * 1024
+"""Bytes that may have gone on unseen."""
 
 GOING_AWAY = struct.pack(">H", 1001)
 
@@ -80,26 +87,59 @@ def _agreed(connection: ClientConnection, key: bytes, protocols: list[str]) -> s
     return chosen
 
 
-class Side(asyncio.Protocol):
-    """One end: what of its words `passes` goes to the other; while it takes nothing, the other says nothing."""
+class Unseen:
+    """What went on and is still to be looked at: `look` is told each piece, and `fail` what it raises.
 
-    def __init__(self, tunnel: Tunnel, other: asyncio.Transport, passes: Callable[[bytes], bytes]) -> None:
+    `has_failed`: where its frames begin is not known any more.
+    """
+
+    def __init__(self, look: Callable[[bytes], None], fail: Callable[[Exception], None]) -> None:
+        self._look_at = look
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self.has_failed = False
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > MOST_UNSEEN:
+            self.look()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(SEEN_AFTER, self.look)
+
+    def look(self) -> None:
+        """At all that there is."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        try:
+            for piece in pieces:
+                self._look_at(piece)
+        except Exception as error:  # noqa: BLE001 - whoever runs the tunnel hears of it
+            self.has_failed = True
+            self._fail(error)
+
+
+class Side(asyncio.Protocol):
+    """One end: what it says goes to the other; while that takes nothing, it is not read."""
+
+    def __init__(self, tunnel: Tunnel, other: asyncio.Transport, unseen: Unseen) -> None:
         self._tunnel = tunnel
         self._other = other
-        self._passes = passes
+        self._unseen = unseen
 
     @property
     def may_interrupt(self) -> bool:
         return self._tunnel.may_speak
 
     def data_received(self, data: bytes) -> None:
-        try:
-            passed = self._passes(data)
-        except Exception as error:  # noqa: BLE001 - whoever runs the tunnel hears of it
-            self._tunnel.end(error)
-        else:
-            if passed and not self._other.is_closing():
-                self._other.write(passed)
+        if not self._other.is_closing():
+            self._other.write(data)
+        self._unseen.add(data)
 
     def pause_writing(self) -> None:
         if not self._other.is_closing():
@@ -111,6 +151,14 @@ class Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._tunnel.end(None if self._tunnel.has_closed else Broken(repr(exc)))
+
+
+class Watcher(Side):
+    """The browser of somebody who only watches: what they say is looked at before anything of it goes on."""
+
+    def data_received(self, data: bytes) -> None:
+        self._unseen.add(data)
+        self._unseen.look()
 
 
 Said = bytes | str | None
@@ -142,23 +190,32 @@ class Tunnel:
         self._keep = keep
         self._up = Reader(most, masked=True)
         self._down = Reader(0, masked=False)
+        self._risen = Unseen(self._rise, self.end)
+        self._fallen = Unseen(self._fall, self.end)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def may_speak(self) -> bool:
         """Whether the browser can be told something of our own: not in the middle of a frame."""
-        return self._down.is_between
+        self._look()
+        return self._down.is_between and not self._fallen.has_failed
 
     @property
     def has_closed(self) -> bool:
         """Whether one of both said that it ends."""
+        self._look()
         return self._up.has_closed or self._down.has_closed
 
     @property
     def is_cut_off(self) -> bool:
         """Whether the browser alone is gone, without a word, and in the middle of none."""
         gone = self._browser.transport.is_closing() and not self._machine.transport.is_closing()
-        return gone and not self.has_closed and self._up.is_between and self._down.is_between
+        return gone and not self.has_closed and self._may_be_told and self.may_speak
+
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether the machine can be told something of our own."""
+        return self._up.is_between and not self._risen.has_failed
 
     def end(self, error: Exception | None) -> None:
         """The first call counts."""
@@ -169,15 +226,17 @@ class Tunnel:
         """Raises Broken, Malformed, or what `hear` and `sieve` raise; the browser is still to be told then."""
         machine, browser = self._machine.transport, self._browser.transport
         try:
-            fallen = Side(self, browser, self._fall)
+            fallen = Side(self, browser, self._fallen)
             machine.set_protocol(fallen)
-            self._browser.hand_over(Side(self, machine, self._rise))
+            self._browser.hand_over((Watcher if self._sieve else Side)(self, machine, self._risen))
             if machine.is_closing():
                 raise Broken("ended at once")
             machine.resume_reading()  # before what may pause it again
-            fallen.data_received(self._machine.rest)
+            if self._machine.rest:
+                fallen.data_received(self._machine.rest)
             await self._over
         finally:
+            self._look()
             self._browser.hand_over(None)
             if not (self._keep and self.is_cut_off and self._keep(self._machine)):
                 self._leave(machine)
@@ -185,20 +244,23 @@ class Tunnel:
     def _leave(self, machine: asyncio.Transport) -> None:
         if machine.is_closing():
             return
-        if self._up.is_between and not self._up.has_closed:
+        if self._may_be_told and not self._up.has_closed:
             machine.write(masked(Opcode.CLOSE, GOING_AWAY))
         machine.close()
         asyncio.get_running_loop().call_later(FAREWELL, machine.abort)
 
-    def _fall(self, data: bytes) -> bytes:
+    def _look(self) -> None:
+        self._fallen.look()
+        self._risen.look()
+
+    def _fall(self, data: bytes) -> None:
         self.traffic.down += len(data)
         try:
             self._down.feed(data)
         except Malformed as error:
             raise Broken(repr(error)) from error
-        return data
 
-    def _rise(self, data: bytes) -> bytes:
+    def _rise(self, data: bytes) -> None:
         self.traffic.up += len(data)
         messages = self._up.feed(data)
         for message in messages:
@@ -206,7 +268,9 @@ class Tunnel:
                 self._browser.pong(message.payload or b"")
             elif message.opcode < Opcode.CLOSE:
                 self._hear(message.said)
-        return data if self._sieve is None else b"".join(self._sifted(message) for message in messages)
+        passed = b"".join(self._sifted(message) for message in messages) if self._sieve else b""
+        if passed and not self._machine.transport.is_closing():
+            self._machine.transport.write(passed)
 
     def _sifted(self, message: Message) -> bytes:
         """As it goes to the machine from who may not say all."""

@@ -19,6 +19,7 @@ from instances.models import Instance, Member, MemberRole
 from tests.desktops.conftest import in_database
 from tests.desktops.webapps.conftest import Grounds
 from tests.desktops.webapps.jupyter import TOKEN, Jupyter
+from tests.desktops.webapps.test_tunnel import running
 from tests.people import client_of
 
 PATIENCE = 60.0
@@ -235,13 +236,17 @@ def demote(at_lab: Grounds, user: User) -> None:
 
 
 async def test_work_in_a_notebook_is_use_and_looking_is_not(at_lab: Grounds, channels: str) -> None:
-    async with at_lab.browsing(at_lab.people.alice) as browser, browser.socket(channels, protocols=[V1]) as socket:
+    async with at_lab.browsing(at_lab.people.alice) as browser:
+        async with browser.socket(channels, protocols=[V1]) as socket:
+            await say(socket, message("kernel_info_request"))
+            await until(socket, "kernel_info_reply")
+        await running(most=0)
         visit = next(iter(visits._visits.values()))
-        await say(socket, message("kernel_info_request"))
-        await until(socket, "kernel_info_reply")
         assert visit.inputs == 0
-        await say(socket, run("1"))
-        await until(socket, "execute_reply")
+        async with browser.socket(channels, protocols=[V1]) as socket:
+            await say(socket, run("1"))
+            await until(socket, "execute_reply")
+        await running(most=0)
         assert visit.inputs == 1
         await visit.stop()
     assert (await in_database(Instance.objects.get, uuid=at_lab.uuid)).last_used_at is not None

@@ -8,7 +8,7 @@ import hashlib
 import os
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -210,24 +210,38 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 
 
 @pytest.mark.parametrize("bad", [b"\x82\x85\0\0\0\0hello", b"\xf2\x00", b"HTTP/1.1 200 OK\r\n\r\n"])
-async def test_what_no_machine_sends_never_reaches_the_browser(grounds: Grounds, bad: bytes) -> None:
+async def test_what_no_machine_sends_ends_the_socket(grounds: Grounds, bad: bytes) -> None:
+    """It has gone on before it is looked at; a browser that goes on all the same is cut off."""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await shake_hands(reader, writer)
-        writer.write(b"\x82\x04good")
-        await writer.drain()
-        await reader.readexactly(8)
-        writer.write(bad)
+        writer.write(b"\x82\x04good" + bad)
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     await in_database(put_behind, grounds.people.machine, server.sockets[0].getsockname()[1])
     async with server, grounds.browsing(grounds.people.alice) as browser, asyncio.timeout(10):
-        socket = await browser.socket("/api/kernels/x/channels")
-        assert (await socket.receive()).data == b"good"
-        await socket.send_bytes(b"go")
-        await socket.receive()
-        assert socket.close_code == Code.INTERRUPTED
+        reader, _writer = await raw(browser)
+        await reader.readuntil(b"good")
+        with suppress(ConnectionResetError):
+            await reader.read()
+
+
+async def test_the_last_thing_that_was_said_is_heard_too() -> None:
+    """What went on just before the end is looked at before that."""
+    takers: list[Taker] = []
+    heard: list[object] = []
+    browser, machine = Mock(hand_over=takers.append), Mock(rest=b"")
+    browser.transport.is_closing = machine.transport.is_closing = lambda: False
+    tunnel = Tunnel(browser, machine, 100, heard.append)
+    running = asyncio.create_task(tunnel.run())
+    await asyncio.sleep(0)
+    takers[0].data_received(b"\x81\x82\0\0\0\0hi")
+    machine.transport.write.assert_called_once_with(b"\x81\x82\0\0\0\0hi")
+    tunnel.end(None)
+    await running
+    assert (heard, tunnel.traffic.up) == (["hi"], 8)
 
 
 @pytest.mark.parametrize(
