@@ -94,7 +94,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
     if (target.contains(writing) && writing !== document.activeElement) writing.focus({ preventScroll: true });
 });
 
-// Screen readers hear a state that changed.
+// Screen readers hear the states that changed.
 const saying = (part) => [part, ...part.querySelectorAll("[data-said]")].filter((one) => one.dataset.said);
 let said = new Map();
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
@@ -102,9 +102,23 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     said = new Map(saying(detail.target).map((one) => [one.id, one.dataset.said]));
 });
 document.addEventListener("htmx:afterSwap", ({ target }) => {
-    for (const one of saying(target)) {
-        if (said.has(one.id) && said.get(one.id) !== one.dataset.said) announcer.textContent = one.dataset.said;
-    }
+    const changed = saying(target).filter((one) => said.has(one.id) && said.get(one.id) !== one.dataset.said);
+    if (changed.length) announcer.textContent = changed.map((one) => one.dataset.said).join(". ");
+});
+
+// Who was at a link or a button is at the one of the same words, in the same place; htmx knows only those with ids.
+const WORDED = "a, button, summary";
+let held = null;
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    const at = document.activeElement;
+    const counts = detail.target.contains(at) && !at.id && at.matches(WORDED);
+    held = counts ? { within: at.parentElement.closest("[id]").id, words: at.textContent } : null;
+});
+document.addEventListener("htmx:afterSwap", () => {
+    const within = held && document.getElementById(held.within);
+    const same = [...(within?.querySelectorAll(WORDED) ?? [])].find((one) => one.textContent === held.words);
+    same?.focus({ preventScroll: true });
+    held = null;
 });
 
 // A list without its last machine says so, or invites again.

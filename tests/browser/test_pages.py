@@ -217,6 +217,26 @@ def test_a_card_shows_also_what_changed_while_it_was_fetched(people: Facility, v
     expect(page.locator(".card")).to_have_attribute("data-state", "stopped")
 
 
+def test_who_is_at_a_link_of_a_card_stays_there_when_it_changes(people: Facility, visit: Visit) -> None:
+    page = hearing(visit(people.alice))
+    link = page.get_by_role("link", name="alice's machine")
+    link.focus()
+    aside(people.machine.transition, State.STOPPING, by=people.alice)
+    expect(page.locator(".card")).to_have_attribute("data-state", "stopping")
+    expect(link).to_be_focused()
+
+
+def test_all_that_changed_in_a_list_meanwhile_is_said(people: Facility, visit: Visit) -> None:
+    aside(machine, people.alice, people.plan, people.host, name="Second")
+    page = hearing(visit(people.alice))
+    expect(page.get_by_role("article")).to_have_count(2)
+    page.wait_for_load_state("networkidle")
+    aside(Instance.objects.update, state=State.STOPPED)
+    page.evaluate("htmx.trigger('#machines', 'changed')")
+    expect(page.locator("#announcer")).to_contain_text("alice's machine: Stopped")
+    expect(page.locator("#announcer")).to_contain_text("Second: Stopped")
+
+
 def test_a_menu_that_was_opened_while_its_card_was_fetched_stays_open(people: Facility, visit: Visit) -> None:
     def open_and_go_on(route: Route) -> None:
         answer = route.fetch()
