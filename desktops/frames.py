@@ -80,6 +80,11 @@ class Reader:
         """Whether the bytes so far end where a frame does."""
         return not self._held and not self._to_skip
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether they end where a message does; control frames may stand within one."""
+        return self.is_between and self._kind is None
+
     def feed(self, data: bytes) -> list[Message]:
         """What is whole with these bytes; of what is too long, that it came. Raises Malformed."""
         held: bytes | bytearray = data

@@ -62,6 +62,10 @@ class Away(asyncio.Protocol):
         if len(self._said) > MOST_BYTES or self._reader.has_closed:
             self.connection.abort()
 
+    def pause_writing(self) -> None:
+        """A machine that asks and takes no answers."""
+        self.connection.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
 

@@ -103,12 +103,18 @@ class Unseen:
         self.has_failed = False
 
     def add(self, data: bytes) -> None:
+        """Looked at soon."""
         self._pieces.append(data)
         self._size += len(data)
         if self._size > MOST_UNSEEN:
             self.look()
         elif self._timer is None:
             self._timer = self._loop.call_later(SEEN_AFTER, self.look)
+
+    def see(self, data: bytes) -> None:
+        """At once."""
+        self._pieces.append(data)
+        self.look()
 
     def look(self) -> None:
         """At all that there is."""
@@ -157,8 +163,7 @@ class Watcher(Side):
     """The browser of somebody who only watches: what they say is looked at before anything of it goes on."""
 
     def data_received(self, data: bytes) -> None:
-        self._unseen.add(data)
-        self._unseen.look()
+        self._unseen.see(data)
 
 
 Said = bytes | str | None
@@ -208,14 +213,20 @@ class Tunnel:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether the browser alone is gone, without a word, and in the middle of none."""
+        """Whether the browser alone is gone, without a word and in the middle of none, and the machine has all it said.
+
+        A transport says once that it takes no more: whoever went on with that one would never hear of it.
+        """
         gone = self._browser.transport.is_closing() and not self._machine.transport.is_closing()
-        return gone and not self.has_closed and self._may_be_told and self.may_speak
+        if not gone or self._machine.transport.get_write_buffer_size() or self.has_closed:
+            return False
+        failed = self._risen.has_failed or self._fallen.has_failed
+        return not failed and self._up.is_whole and self._down.is_whole
 
     @property
     def _may_be_told(self) -> bool:
-        """Whether the machine can be told something of our own."""
-        return self._up.is_between and not self._risen.has_failed
+        """Whether the machine can be told something of our own: of who is sieved, all that goes there is."""
+        return self._sieve is not None or (self._up.is_between and not self._risen.has_failed)
 
     def end(self, error: Exception | None) -> None:
         """The first call counts."""
@@ -232,14 +243,19 @@ class Tunnel:
             if machine.is_closing():
                 raise Broken("ended at once")
             machine.resume_reading()  # before what may pause it again
-            if self._machine.rest:
-                fallen.data_received(self._machine.rest)
+            self._let_fall(fallen)
             await self._over
         finally:
             self._look()
             self._browser.hand_over(None)
             if not (self._keep and self.is_cut_off and self._keep(self._machine)):
                 self._leave(machine)
+
+    def _let_fall(self, fallen: Side) -> None:
+        """What came before there was a tunnel; nobody holds it for as long as that lasts."""
+        rest, self._machine.rest = self._machine.rest, b""
+        if rest:
+            fallen.data_received(rest)
 
     def _leave(self, machine: asyncio.Transport) -> None:
         if machine.is_closing():

@@ -122,6 +122,15 @@ async def test_what_waits_for_a_page_is_bounded(grounds: Grounds, monkeypatch: p
         await until(lambda: taken["page"][0].closed and not kept._away)
 
 
+async def test_a_machine_that_takes_no_answers_is_given_up(grounds: Grounds) -> None:
+    async with at_a_kernel(grounds) as (browser, taken, path), browser.socket(f"{path}other"):
+        cut_off(await browser.socket(f"{path}page"))
+        await until(lambda: kept._away)
+        next(iter(kept._away.values())).pause_writing()
+        await until(lambda: taken["page"][0].closed)
+        assert not kept._away
+
+
 async def test_only_so_many_pages_are_waited_for(grounds: Grounds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "MOST_AWAY", 1)
     async with at_a_kernel(grounds) as (browser, taken, path), browser.socket(f"{path}other"):

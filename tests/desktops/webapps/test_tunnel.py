@@ -171,6 +171,36 @@ async def test_what_comes_with_the_handshake_waits_for_the_browser_too() -> None
     await running
 
 
+@pytest.mark.parametrize(
+    ("down", "up", "unsent", "kept"),
+    [
+        (b"\x81\x02hi", b"\x81\x82\0\0\0\0hi", 0, True),
+        (b"\x81\x02hi", b"\x81\x82\0\0\0\0hi", 1, False),  # the machine takes nothing
+        (b"\x81\x02h", b"", 0, False),  # in the middle of a frame
+        (b"", b"\x81\x82\0\0\0\0h", 0, False),
+        (b"\x01\x02hi", b"", 0, False),  # and of a message of several
+        (b"", b"\x01\x82\0\0\0\0hi", 0, False),
+        (b"\x88\x00", b"", 0, False),  # it said that it ends
+        (b"", b"no frame", 0, False),
+    ],
+)
+async def test_a_place_is_kept_where_another_can_go_on(down: bytes, up: bytes, unsent: int, kept: bool) -> None:
+    takers: list[Taker] = []
+    keep = Mock()
+    browser, machine = Mock(hand_over=takers.append), Mock(rest=down)
+    browser.transport.is_closing = machine.transport.is_closing = lambda: False
+    machine.transport.get_write_buffer_size = lambda: unsent
+    tunnel = Tunnel(browser, machine, 100, lambda _said: None, keep=keep)
+    running = asyncio.create_task(tunnel.run())
+    await asyncio.sleep(0)
+    assert machine.rest == b"", "nobody holds it for as long as the tunnel lasts"
+    takers[0].data_received(up)
+    browser.transport.is_closing = lambda: True
+    takers[0].connection_lost(None)
+    await asyncio.gather(running, return_exceptions=True)
+    assert keep.called is kept
+
+
 async def test_who_left_before_the_machine_answered_leaves_nothing_open_there() -> None:
     async def send(_message: object) -> None:
         raise ClientDisconnected
