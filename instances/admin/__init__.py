@@ -1,5 +1,5 @@
 """Machines, hosts and the catalogue, as the facility's staff keep them."""
 
-from instances.admin import catalogue, hosts, letters, lives, machines, strays
+from instances.admin import catalogue, history, hosts, letters, lives, machines, strays
 
-__all__ = ["catalogue", "hosts", "letters", "lives", "machines", "strays"]
+__all__ = ["catalogue", "history", "hosts", "letters", "lives", "machines", "strays"]

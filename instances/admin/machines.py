@@ -21,17 +21,17 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
-from unfold.paginator import InfinitePaginator
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from experiments.models import User
 from instances import actions, life
+from instances.admin.history import EntryInline, TransitionInline
 from instances.admin.looking import ReadOnly
 from instances.admin.people import MemberChangeInline
-from instances.cards import LOOKS, look_of
-from instances.evidence import entry_words, sentence
+from instances.cards import look_of
+from instances.evidence import sentence
 from instances.expiry import Rulebook
-from instances.models import Entry, Instance, Kernel, Member, Transition
+from instances.models import Instance, Kernel, Member
 from instances.sentences import told
 from instances.states import HOLDS_CPU, LIVE, TRANSITIONS, WORKING, State
 
@@ -91,42 +91,6 @@ class MemberInline(ReadOnly, TabularInline):
     extra = 0
     fields = readonly_fields = ["user", "role", "created_at"]
     tab = True
-
-
-class TransitionInline(ReadOnly, TabularInline):
-    model = Transition
-    extra = 0
-    fields = readonly_fields = ["at", "origin", "to", "by", "why"]
-    ordering = ["-at", "-pk"]
-    per_page = 25
-    tab = True
-    verbose_name_plural = gettext_lazy("history")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Transition]:
-        rows: QuerySet[Transition] = super().get_queryset(request)
-        return rows.select_related("by")
-
-    @display(description=gettext_lazy("why"))
-    def why(self, transition: Transition) -> str:
-        return told(transition.reason)
-
-
-class EntryInline(ReadOnly, TabularInline):
-    model = Entry
-    extra = 0
-    fields = readonly_fields = ["at", "what", "by", "reason"]
-    ordering = ["-at", "-pk"]
-    per_page = 25
-    tab = True
-    verbose_name_plural = gettext_lazy("time and people")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        rows: QuerySet[Entry] = super().get_queryset(request)
-        return rows.select_related("by")
-
-    @display(description=gettext_lazy("what"))
-    def what(self, entry: Entry) -> str:
-        return entry_words(entry.kind, entry.facts)
 
 
 class KernelInline(ReadOnly, TabularInline):
@@ -395,34 +359,3 @@ def _ask_each(request: HttpRequest, machines: Iterable[Instance], ask: Callable[
             done += 1
     if done:
         messages.success(request, _("Asked for %(count)d machines; workers do it now.") % {"count": done})
-
-
-@admin.register(Transition)
-class TransitionAdmin(ReadOnly, ModelAdmin):
-    """Everything that happened, newest first."""
-
-    list_display = ["at", "instance", "origin_shown", "to_shown", "by", "why"]
-    list_filter = [("by", AutocompleteSelectFilter)]
-    list_filter_submit = True
-    list_select_related = ["instance", "by"]
-    search_fields = ["instance__name"]
-    ordering = ["-at"]
-    paginator = InfinitePaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-
-    @display(description=gettext_lazy("from"))
-    def origin_shown(self, transition: Transition) -> str:
-        return _word(transition.origin)
-
-    @display(description=gettext_lazy("to"))
-    def to_shown(self, transition: Transition) -> str:
-        return _word(transition.to)
-
-    @display(description=gettext_lazy("why"))
-    def why(self, transition: Transition) -> str:
-        return told(transition.reason)
-
-
-def _word(state: str) -> str:
-    return str(LOOKS[State(state)].word) if state else "–"
