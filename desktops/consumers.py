@@ -11,13 +11,11 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID
 
 from channels.consumer import get_handler_name
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.utils.functional import Promise
@@ -31,6 +29,7 @@ from desktops.relay import Code, Ending, say_farewell
 from desktops.rooms import Rights
 from desktops.server import EXTENSION
 from desktops.talk import Allowance, Said
+from desktops.threads import in_database
 from experiments.models import User
 from instances.models import Instance
 
@@ -48,8 +47,6 @@ NONSENSE = Ending(Code.NONSENSE, "The page said something that is not understood
 FLOOD = Ending(Code.FLOOD, "That was too much at once. Load the page again.")
 TOO_SLOW = Ending(Code.TRY_AGAIN, "The page takes too long to listen.")
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 Looks = dict[UUID, Rights | None]
 
@@ -85,7 +82,7 @@ class Events(AsyncWebsocketConsumer):
             return
         for group in (control.of_user(self.user.pk), control.of_session(self.key)):
             await self._listen_to(group)
-        self.outbox.put({"type": "ready", "quiet": await _in_database(control.quiet_for, self.user.pk)})
+        self.outbox.put({"type": "ready", "quiet": await in_database(control.quiet_for, self.user.pk)})
         self.tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._look_on())]
 
     async def disconnect(self, code: int) -> None:
@@ -146,7 +143,7 @@ class Events(AsyncWebsocketConsumer):
         """Each bell of support costs a question for each page that listens: only supporters' do."""
         if not on:
             await self._listen_no_more(control.SUPPORT)
-        elif await _in_database(_is_supporter, self.user.pk):
+        elif await in_database(_is_supporter, self.user.pk):
             await self._listen_to(control.SUPPORT)
             self._put({"type": "support"})
 
@@ -198,7 +195,7 @@ class Events(AsyncWebsocketConsumer):
             await self._look([uuid] if before else [])
             return before
         if event["type"] == "support":
-            return await _in_database(_supports, self.user, uuid)
+            return await in_database(_supports, self.user, uuid)
         chats = uuid in self.rooms and self.rooms[uuid].chats
         return chats if event["type"] == "chat" else not chats
 
@@ -228,7 +225,7 @@ class Events(AsyncWebsocketConsumer):
 
     async def _look(self, uuids: list[UUID]) -> Looks | None:
         """Look up who this is and what they may in these rooms; ends the socket, with None, for nobody."""
-        found = await _in_database(_rights, self.key, uuids)
+        found = await in_database(_rights, self.key, uuids)
         if found is None:
             await self._end(access.SIGN_IN.ending)
             return None
@@ -307,8 +304,3 @@ def _is_supporter(user_id: int) -> bool:
 
 def _supports(user: User, uuid: UUID) -> bool:
     return Instance.objects.supported_by(user).filter(uuid=uuid).exists()
-
-
-def _in_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
-    threaded: Callable[P, Awaitable[T]] = database_sync_to_async(work, thread_sensitive=False)
-    return threaded(*args, **kwargs)

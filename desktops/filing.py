@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from uuid import UUID
 
 import asyncssh
@@ -17,7 +18,7 @@ from desktops.shell.files import Files
 from desktops.shell.line import FileLine
 from desktops.shell.ssh import SHELL_PATIENCE, Shell, ShellUnavailable
 from desktops.threads import in_database
-from desktops.visit import Visit, present_role
+from desktops.visit import INTERRUPTED, Visit, present_role
 from instances.models import Instance
 
 log = logging.getLogger(__name__)
@@ -59,16 +60,37 @@ async def _open(session_key: str, uuid: UUID) -> FileLine | Denied:
         return ticket
     command = files.WRITE if ticket.role is Role.CONTROL else files.READ
     try:
+        folders = await in_database(folders_of, ticket.instance_id)
         connection = await shell_of(ticket).connect(ticket.username, command, SHELL_PATIENCE)
-        found = await Files.open(connection, await in_database(folders_of, ticket.instance_id))
+        found = await _files_over(connection, folders)
     except (ShellUnavailable, asyncssh.Error, OSError) as why:
         log.warning("machine %s: its files did not open: %s", ticket.instance_id, why)
         return access.NOT_YET
     line = FileLine(connection, found, present_role(ticket))
     visit = asyncio.create_task(Visit(session_key, uuid, ticket, line).run())
     _visits.add(visit)
-    visit.add_done_callback(_visits.discard)
+    visit.add_done_callback(partial(_visited, (session_key, uuid), line))
     return line
+
+
+async def _files_over(connection: asyncssh.SSHClientConnection, folders: list[str]) -> Files:
+    """Whatever keeps them from opening leaves no connection behind."""
+    try:
+        return await Files.open(connection, folders)
+    except BaseException:
+        connection.abort()
+        raise
+
+
+def _visited(key: tuple[str, UUID], line: FileLine, visit: asyncio.Task[None]) -> None:
+    """A line lasts as long as somebody watches over who is at it, and is forgotten with its end."""
+    _visits.discard(visit)
+    line.end(INTERRUPTED)
+    opening = _lines.get(key)
+    if opening is not None and opening.done() and _over(opening):
+        del _lines[key]
+    if not visit.cancelled() and (error := visit.exception()):
+        log.error("machine's files at %s were left unwatched", key[1], exc_info=error)
 
 
 def folders_of(instance_id: int) -> list[str]:

@@ -189,6 +189,15 @@ def file_words() -> dict[str, str]:
         "sureOne": _("Delete %s?"),
         "sureMany": _("Delete %s files and folders?"),
         "loss": _("They are deleted at once, folders with everything in them. There is no recycle bin for files."),
+        "made": _("%s is there now."),
+        "renamed": _("The new name is %s."),
+        "moved": _("Moved: %s"),
+        "deleted": _("Deleted: %s"),
+    } | _uploads()
+
+
+def _uploads() -> dict[str, str]:
+    return {
         "uploading": _("%s of %s"),
         "waits": _("Waiting for the connection…"),
         "arrived": _("Arrived"),
@@ -196,6 +205,9 @@ def file_words() -> dict[str, str]:
         "replace": _("Replace"),
         "skip": _("Leave it out"),
         "cancel": _("Cancel"),
+        "cancelled": _("Cancelled"),
+        "unreadable": _("It changed on your computer meanwhile. Choose it again."),
         "allDone": _("Everything has arrived."),
+        "someFailed": _("Of what was chosen %s did not arrive."),
         "folder": _("folder"),
     }

@@ -6,8 +6,10 @@ the experiments: links are resolved in the guest before a path is compared with 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import posixpath
+import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from asyncssh import (
     FILEXFER_TYPE_DIRECTORY,
     FILEXFER_TYPE_REGULAR,
     FILEXFER_TYPE_SYMLINK,
+    FXF_CREAT,
+    FXF_WRITE,
     SFTPClient,
     SFTPFailure,
     SFTPNoSuchFile,
@@ -28,8 +32,14 @@ from desktops.shell.paths import split, within
 READ, WRITE = "internal-sftp -R", "internal-sftp"
 """What a certificate lets run: sshd itself keeps who may only look from changing anything."""
 
-MOST = 5000
-"""Entries of a folder that are shown."""
+MOST, MOST_NAMES = 5000, 2 * 1024 * 1024
+"""Entries of a folder that are shown, and bytes of their names."""
+
+PATIENCE = 30.0
+"""Seconds that one answer may take: a folder may lie on a server that is away."""
+
+ABANDONED = 24 * 3600.0
+"""Seconds after which what an upload left lies in sight, so that somebody may delete it."""
 
 CHUNK = 255 * 1024
 """Bytes that are asked for at a time: what OpenSSH's server gives in one answer."""
@@ -77,7 +87,9 @@ class Upload:
 
 
 class Files:
-    """The open files of a machine. All raise Problem; asyncssh's errors of a lost connection pass through."""
+    """The open files of a machine. All raise Problem; asyncssh's errors of a lost connection pass through, and
+    TimeoutError where an answer takes longer than PATIENCE.
+    """
 
     def __init__(self, sftp: SFTPClient, roots: list[bytes]) -> None:
         self._sftp = sftp
@@ -86,13 +98,13 @@ class Files:
     @classmethod
     async def open(cls, connection: asyncssh.SSHClientConnection, folders: Iterable[str]) -> Files:
         """With the home, and those of these folders that are there."""
-        sftp = await connection.start_sftp_client(path_encoding=None)
-        roots = [await sftp.realpath(b".")]
+        sftp = await _in_time(connection.start_sftp_client(path_encoding=None))
+        roots = [await _in_time(sftp.realpath(b"."))]
         for folder in folders:
             try:
-                real = await sftp.realpath(folder.encode())
-                there = await sftp.isdir(real)
-            except asyncssh.SFTPError:
+                real = await _in_time(sftp.realpath(folder.encode()))
+                there = await _in_time(sftp.isdir(real))
+            except (asyncssh.SFTPError, TimeoutError):
                 continue
             if there and real not in roots:
                 roots.append(real)
@@ -118,47 +130,61 @@ class Files:
     async def listing(self, folder: bytes) -> tuple[list[Entry], bool]:
         """Folders first, by name; and whether there are more than `MOST`."""
         found: list[Entry] = []
-        try:
-            async for one in self._sftp.scandir(folder):
-                name = one.filename if isinstance(one.filename, bytes) else one.filename.encode()
-                if name in (b".", b"..") or _is_part(name):
-                    continue
-                if len(found) == MOST:
-                    return _sorted(found), True
-                found.append(await self._seen(folder, name, one.attrs))
-        except asyncssh.SFTPError as error:
-            raise _problem(error) from error
+        names = 0
+        async for name, attrs in self._scan(folder):
+            names += len(name)
+            if len(found) == MOST or names > MOST_NAMES:
+                return _sorted(found), True
+            if not _is_part(name) or (attrs.mtime or 0) < time.time() - ABANDONED:
+                found.append(await self._seen(folder, name, attrs))
         return _sorted(found), False
+
+    async def look_into(self, folder: bytes) -> None:
+        """Raises Problem where it is no folder, or one that may not be listed."""
+        async for _one in self._scan(folder):
+            return
+
+    async def _scan(self, folder: bytes) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
+        """What a folder holds, by name, as the machine tells it."""
+        entries = self._sftp.scandir(folder)
+        while (one := await _told(anext(entries, None))) is not None:
+            name = one.filename if isinstance(one.filename, bytes) else one.filename.encode()
+            if name not in (b".", b".."):
+                yield name, one.attrs
 
     async def _seen(self, folder: bytes, name: bytes, attrs: asyncssh.SFTPAttrs) -> Entry:
         if attrs.type != FILEXFER_TYPE_SYMLINK:
             return _entry(name, attrs)
         try:
-            target = await self._sftp.stat(posixpath.join(folder, name))
-        except asyncssh.SFTPError:
+            target = await _told(self._sftp.stat(posixpath.join(folder, name)))
+        except Problem:
             return Entry(name, "other", link=True)
         return _entry(name, target, link=True)
 
     async def read(self, path: bytes, start: int, stop: int) -> AsyncIterator[bytes]:
         """The file's bytes from `start` to before `stop`, or to its end."""
-        async with await _told(self._sftp.open(path, "rb", encoding=None)) as file:
-            while start < stop:
-                data: bytes = await file.read(min(CHUNK, stop - start), start)
-                if not data:
-                    return
-                yield data
-                start += len(data)
+        async for piece in await self.opened(path, start, stop):
+            yield piece
+
+    async def opened(self, path: bytes, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The same of a file that is open already: what keeps it from being read is known now."""
+        return _pieces(await _told(self._sftp.open(path, "rb", encoding=None)), start, stop)
 
     async def make_folder(self, path: bytes) -> None:
-        if await self._sftp.lexists(path):
-            raise Problem("exists")
+        await self._must_be_free(path)
         await _told(self._sftp.mkdir(path))
 
     async def move(self, path: bytes, to: bytes) -> None:
-        """Nothing that lies at `to` is overwritten."""
-        if await self._sftp.lexists(to):
+        """Nothing that lies at `to` is overwritten. Problem("unmovable"): it is on another disk, or within itself."""
+        await self._must_be_free(to)
+        try:
+            await _told(self._sftp.rename(path, to))
+        except Problem as problem:
+            raise (Problem("unmovable") if problem.what == "failed" else problem) from problem
+
+    async def _must_be_free(self, path: bytes) -> None:
+        if await _told(self._sftp.lexists(path)):
             raise Problem("exists")
-        await _told(self._sftp.rename(path, to))
 
     async def delete(self, path: bytes, depth: int = 0) -> None:
         """With everything in it; of a link, the link alone."""
@@ -168,55 +194,91 @@ class Files:
             return
         if depth == DEEPEST:
             raise Problem("deep")
-        for name in [one.filename async for one in self._sftp.scandir(path)]:
-            if name not in (b".", b".."):
-                await self.delete(posixpath.join(path, _as_bytes(name)), depth + 1)
+        for name in [name async for name, _attrs in self._scan(path)]:
+            await self.delete(posixpath.join(path, name), depth + 1)
         await _told(self._sftp.rmdir(path))
 
-    async def arrived(self, upload: Upload) -> int:
-        """Bytes of it that are there."""
+    async def arrived(self, upload: Upload) -> dict[str, Any]:
+        """`offset`: bytes of it that are there. `done`: it lies in its place already."""
+        part = await self._lstat(upload.part)
+        if part is not None:
+            return {"offset": part.size or 0, "done": False}
+        whole = await self._lstat(upload.place)
+        done = whole is not None and (whole.size, whole.mtime) == (upload.size, upload.modified)
+        return {"offset": upload.size if done else 0, "done": done}
+
+    async def _lstat(self, path: bytes) -> asyncssh.SFTPAttrs | None:
         try:
-            return (await self._sftp.lstat(upload.part)).size or 0
-        except SFTPNoSuchFile:
-            return 0
-        except asyncssh.SFTPError as error:
-            raise _problem(error) from error
+            attrs: asyncssh.SFTPAttrs = await _told(self._sftp.lstat(path))
+        except Problem as problem:
+            if problem.what == "missing":
+                return None
+            raise
+        return attrs
 
     async def add(self, upload: Upload, offset: int, data: bytes) -> int:
-        """Put what follows at `offset`; how much is there now. Problem("offset") when something else is expected."""
-        if await self.arrived(upload) != offset or offset + len(data) > upload.size:
+        """Put what follows at `offset`; how much is there now. Problem("offset") when something else is expected.
+
+        Twice the same, as when two send one file, is as good as once.
+        """
+        part = await self._lstat(upload.part)
+        there = part.size or 0 if part else 0
+        if there != offset or offset + len(data) > upload.size:
             raise Problem("offset")
-        async with await _told(self._sftp.open(upload.part, "ab" if offset else "wb", encoding=None)) as file:
+        async with await self._part(upload, begins=offset == 0) as file:
             await _told(file.write(data, offset))
         return offset + len(data)
 
+    async def _part(self, upload: Upload, *, begins: bool) -> asyncssh.SFTPClientFile:
+        """Never emptied, and only made where it begins: somebody else who sends it may just have finished."""
+        how = FXF_WRITE | FXF_CREAT if begins else FXF_WRITE
+        try:
+            part: asyncssh.SFTPClientFile = await _told(self._sftp.open(upload.part, how, encoding=None))
+        except Problem as problem:
+            raise (Problem("offset") if problem.what == "missing" and not begins else problem) from problem
+        return part
+
     async def finish(self, upload: Upload, *, replace: bool) -> None:
         """Put it in its place, whole."""
-        if not replace and await self._sftp.lexists(upload.place):
-            raise Problem("exists")
+        part = await self._lstat(upload.part)
+        if part is None or part.size != upload.size:
+            raise Problem("offset")
+        if not replace:
+            await self._must_be_free(upload.place)
         await _told(self._sftp.posix_rename(upload.part, upload.place))
         await _told(self._sftp.utime(upload.place, (upload.modified, upload.modified)))
 
+    async def give_up(self, upload: Upload) -> None:
+        """Nothing of it stays."""
+        if await self._lstat(upload.part) is not None:
+            await _told(self._sftp.remove(upload.part))
+
     async def walk(self, folder: bytes, inside: bytes = b"", depth: int = 0) -> AsyncIterator[tuple[bytes, Entry]]:
-        """Everything below a folder, by its path from there. Links are not followed; a folder comes before its own."""
-        try:
-            found = [one async for one in self._sftp.scandir(posixpath.join(folder, inside))]
-        except asyncssh.SFTPError:
-            return
-        for one in sorted(found, key=lambda one: _as_bytes(one.filename)):
-            name = _as_bytes(one.filename)
-            entry = _entry(name, one.attrs)
-            if name in (b".", b"..") or _is_part(name) or entry.kind == "other":
+        """Everything below a folder, by its path from there. Links are not followed; a folder comes before its own, and
+        once more, of the kind "denied" or the like, where what is in it cannot be listed.
+        """
+        async for name, attrs in self._scan(posixpath.join(folder, inside)):
+            entry = _entry(name, attrs)
+            if _is_part(name) or entry.kind == "other":
                 continue
             path = posixpath.join(inside, name)
             yield path, entry
             if entry.kind == "folder" and depth < DEEPEST:
-                async for below in self.walk(folder, path, depth + 1):
-                    yield below
+                try:
+                    async for below in self.walk(folder, path, depth + 1):
+                        yield below
+                except Problem as problem:
+                    yield path, Entry(name, problem.what)
 
 
-def _as_bytes(name: bytes | str) -> bytes:
-    return name if isinstance(name, bytes) else name.encode()
+async def _pieces(opened: Any, start: int, stop: int) -> AsyncIterator[bytes]:
+    async with opened as file:
+        while start < stop:
+            data: bytes = await _told(file.read(min(CHUNK, stop - start), start))
+            if not data:
+                return
+            yield data
+            start += len(data)
 
 
 def _entry(name: bytes, attrs: asyncssh.SFTPAttrs, *, link: bool = False) -> Entry:
@@ -234,9 +296,14 @@ def _sorted(found: list[Entry]) -> list[Entry]:
 
 async def _told(work: Any) -> Any:
     try:
-        return await work
+        return await _in_time(work)
     except asyncssh.SFTPError as error:
         raise _problem(error) from error
+
+
+async def _in_time(work: Any) -> Any:
+    async with asyncio.timeout(PATIENCE):
+        return await work
 
 
 def _problem(error: asyncssh.SFTPError) -> Exception:

@@ -8,8 +8,9 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 HEAD = 256 * 1024
@@ -27,6 +28,16 @@ PICTURES = (
 )
 HDF5 = b"\x89HDF\r\n\x1a\n"
 MOST_CELLS = 500
+MOST_OUTPUTS = 300
+MOST_TEXT = 512 * 1024
+"""Letters of a notebook's sources and outputs that are shown; its pictures are as large as the notebook may be."""
+
+MOST_VALUES = 500_000
+"""Of a notebook's JSON, at most: what is taken apart holds up all others meanwhile."""
+
+MOST_LINES, LONGEST_LINE = 2000, 64 * 1024
+"""Of what is told of an HDF5 file's structure, and bytes of each."""
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -67,20 +78,53 @@ def text_of(head: bytes) -> str | None:
 
 
 def notebook_of(data: bytes) -> list[Cell] | None:
-    """The cells of a Jupyter notebook (nbformat 4), at most `MOST_CELLS`; None where it is none."""
+    """The cells of a Jupyter notebook (nbformat 4), as many as are shown; None where it is none, or too large."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        return None
     try:
         cells = json.loads(data)["cells"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(cells, list):
         return None
-    return [_cell(cell) for cell in cells[:MOST_CELLS] if isinstance(cell, dict)]
+    return list(_as_many_as_are_shown(_cell(cell) for cell in cells[:MOST_CELLS] if isinstance(cell, dict)))
+
+
+def _as_many_as_are_shown(cells: Iterable[Cell]) -> Iterator[Cell]:
+    outputs = letters = 0
+    for cell in cells:
+        outputs += len(cell.outputs)
+        letters += len(cell.source) + sum(len(output.text) for output in cell.outputs)
+        if outputs > MOST_OUTPUTS or letters > MOST_TEXT:
+            yield Cell(cell.kind, cell.source[:HEAD], (Output(hidden=True),))
+            return
+        yield cell
+
+
+def structure_of(said: bytes) -> list[dict[str, Any]]:
+    """What the machine tells of an HDF5 file, a JSON object a line: whatever it is, in a form that can be shown."""
+    lines = [line for line in said.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+    shown = [_structure_line(line) for line in lines[:MOST_LINES]]
+    return [*shown, {"kind": "more"}] if len(lines) > MOST_LINES else shown
+
+
+def _structure_line(line: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line) if len(line) <= LONGEST_LINE else {}
+    except (ValueError, RecursionError):
+        found = {}
+    if not found:
+        return {"kind": "unreadable"}
+    depth, attributes = found.get("depth"), found.get("attributes")
+    indent = range(min(depth, 32) if isinstance(depth, int) else 0)
+    pairs = list(attributes.items()) if isinstance(attributes, dict) else []
+    return found | {"indent": indent, "attributes": pairs}
 
 
 def _cell(cell: dict[str, Any]) -> Cell:
     kind = cell.get("cell_type")
     outputs = cell.get("outputs")
-    shown = _outputs(outputs) if kind == "code" and isinstance(outputs, list) else ()
+    shown = islice(_outputs(outputs), MOST_OUTPUTS + 1) if kind == "code" and isinstance(outputs, list) else ()
     return Cell(kind if kind in {"code", "markdown"} else "raw", _joined(cell.get("source")), tuple(shown))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import posixpath
 import re
 import stat
@@ -18,6 +18,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from stream_zip import ZIP_64, async_stream_zip
@@ -80,9 +81,9 @@ async def listing(request: HttpRequest, line: FileLine) -> HttpResponseBase:
 
 
 def _steps(root: bytes, folder: bytes) -> list[bytes]:
-    """The folders from the root to this one."""
+    """The folders from the root to this one, however a machine writes them."""
     steps = [folder]
-    while steps[-1] != root:
+    while steps[-1] != root and len(steps[-1]) > 1:
         steps.append(posixpath.dirname(steps[-1]))
     return steps[::-1]
 
@@ -155,19 +156,40 @@ async def _sent(line: FileLine, pieces: AsyncIterable[bytes]) -> AsyncIterator[b
 async def pack(request: HttpRequest, line: FileLine) -> HttpResponseBase:
     """A folder with everything in it as a ZIP file, made while it is sent."""
     folder = await line.files.resolve(path_of(request.GET.get("path", "")))
+    await line.files.look_into(folder)
     name = Entry((posixpath.basename(folder) or b"files") + b".zip", "file")
-    packed = async_stream_zip(_members(line, folder))
+    packed = async_stream_zip(_members(line, folder, _("Left out.txt")))
     headers = _headers(name, None) | {"Content-Type": "application/zip"}
     return StreamingHttpResponse(_sent(line, packed), headers=headers)
 
 
-async def _members(line: FileLine, folder: bytes) -> AsyncIterator[Any]:
+async def _members(line: FileLine, folder: bytes, note: str) -> AsyncIterator[Any]:
+    """What goes into the ZIP file. What may not be read does not, and is named in one more file, `note`."""
+    left_out: list[str] = []
     async for path, entry in line.files.walk(folder):
-        inside = entry.kind == "folder"
-        name = "/".join(shown(part).replace("\\", "_") for part in path.split(b"/")) + ("/" if inside else "")
-        mode = stat.S_IFDIR | 0o755 if inside else stat.S_IFREG | 0o644
-        content = _nothing() if inside else line.files.read(posixpath.join(folder, path), 0, entry.size)
-        yield name, datetime.fromtimestamp(max(entry.modified, 315_532_800), UTC), mode, ZIP_64, content
+        name = "/".join(shown(part).replace("\\", "_") for part in path.split(b"/"))
+        try:
+            content = _nothing() if entry.kind == "folder" else await _content(line, folder, path, entry)
+        except Problem:
+            left_out.append(name)
+            continue
+        when = datetime.fromtimestamp(max(entry.modified, 315_532_800), UTC)
+        if entry.kind == "folder":
+            yield f"{name}/", when, stat.S_IFDIR | 0o755, ZIP_64, content
+        else:
+            yield name, when, stat.S_IFREG | 0o644, ZIP_64, content
+    if left_out:
+        yield note, datetime.now(UTC), stat.S_IFREG | 0o644, ZIP_64, _said("\n".join(left_out) + "\n")
+
+
+async def _content(line: FileLine, folder: bytes, path: bytes, entry: Entry) -> AsyncIterator[bytes]:
+    if entry.kind != "file":
+        raise Problem(entry.kind)
+    return await line.files.opened(posixpath.join(folder, path), 0, entry.size)
+
+
+async def _said(text: str) -> AsyncIterator[bytes]:
+    yield text.encode()
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -189,7 +211,7 @@ async def preview(request: HttpRequest, line: FileLine) -> HttpResponseBase:
         facts["structure"] = await _structure(request, path)
     elif entry.name.endswith(b".ipynb") and entry.size <= previews.LARGEST_NOTEBOOK:
         whole = b"".join([piece async for piece in line.files.read(path, 0, entry.size)])
-        facts["cells"] = previews.notebook_of(whole)
+        facts["cells"] = await asyncio.to_thread(previews.notebook_of, whole)
     if "picture" not in facts and "structure" not in facts and facts.get("cells") is None:
         facts["text"] = previews.text_of(head)
         facts["cut"] = entry.size > len(head)
@@ -211,18 +233,7 @@ async def _structure(request: HttpRequest, path: bytes) -> list[dict[str, Any]] 
         said = await filing.shell_of(ticket).ask(ticket.username, HDF5_READER, path, MOST_STRUCTURE)
     except ShellUnavailable:
         return None
-    return [
-        _structure_line(line) for line in said.splitlines() if line.startswith(b"{") and line.endswith(b"}")
-    ] or None
-
-
-def _structure_line(line: bytes) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return {"kind": "unreadable"}
-    depth = found.get("depth")
-    return found | {"indent": range(min(depth, 32) if isinstance(depth, int) else 0)}
+    return previews.structure_of(said) or None
 
 
 async def _file(request: HttpRequest, line: FileLine) -> tuple[bytes, Entry]:
@@ -257,13 +268,18 @@ async def change(request: HttpRequest, line: FileLine) -> HttpResponseBase:
     return JsonResponse({})
 
 
-@require_http_methods(["GET", "PUT"])
+@require_http_methods(["GET", "PUT", "DELETE"])
 @with_files(writes=True)
 async def upload(request: HttpRequest, line: FileLine) -> HttpResponseBase:
-    """GET: how much of this file has arrived. PUT: the next piece of it, at `offset`; the last puts it in its place."""
+    """GET: how much of this file has arrived. PUT: the next piece of it, at `offset`; the last puts it in its place.
+    DELETE: nothing of it is kept.
+    """
     wanted = await _upload(request, line)
+    if request.method == "DELETE":
+        await line.files.give_up(wanted)
+        return JsonResponse({})
     if request.method == "GET":
-        return JsonResponse({"offset": await line.files.arrived(wanted)})
+        return JsonResponse(await line.files.arrived(wanted))
     if int(request.headers.get("content-length") or 0) > PIECE:
         return sorry("large", 413)
     data = request.read(PIECE)

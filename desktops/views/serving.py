@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncssh
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
@@ -47,7 +47,7 @@ def with_files(*, writes: bool = False) -> Callable[[View], Any]:
         @never_cache
         @functools.wraps(view)
         async def whole(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-            denied = await sync_to_async(_denied)(await request.auser(), uuid)
+            denied = await _admitted(request, uuid)
             line = denied or await filing.line_of(request.session.session_key or "", uuid)
             if isinstance(line, Denied):
                 return JsonResponse({"code": int(line.ending.code)}, status=409)
@@ -59,6 +59,12 @@ def with_files(*, writes: bool = False) -> Callable[[View], Any]:
         return whole
 
     return decorate
+
+
+async def _admitted(request: HttpRequest, uuid: UUID) -> Denied | None:
+    """In the request's own thread, which then gives its connection to the database back: the answer may take hours."""
+    denied: Denied | None = await database_sync_to_async(_denied)(await request.auser(), uuid)
+    return denied
 
 
 def _denied(user: Any, uuid: UUID) -> Denied | None:
@@ -92,6 +98,7 @@ def _sentences() -> dict[str, str]:
         "outside": _("It lies outside of the home and the experiments' folders."),
         "denied": _("The machine does not allow that for this file or folder."),
         "failed": _("The machine could not do that. Its disk may be full."),
+        "unmovable": _("It cannot be moved there: that is on another disk, or within itself. Copy it on the desktop."),
         "exists": _("There is something of that name already."),
         "offset": _("Another part of this file was expected."),
         "deep": _("There are too many folders in each other. Delete the inner ones first."),

@@ -10,11 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from channels.db import database_sync_to_async
-
 from desktops.access import Denied
 from desktops.origin import allowed_origins
 from desktops.relay import Code
+from desktops.threads import in_database
 from desktops.webapps import kept, links, pages, reading, tickets, upstream, visits
 from desktops.webapps.asked import Asked, Entered, Scope
 from desktops.webapps.client import Unanswered
@@ -94,7 +93,7 @@ async def _enter(asked: Asked, receive: Receive, send: Send) -> None:
     if form is None:
         await pages.say(send, 405, "Open this from the machine's page.")
         return
-    key = await database_sync_to_async(tickets.redeem, thread_sensitive=False)(form.get("ticket", ""), asked.address)
+    key = await in_database(tickets.redeem, form.get("ticket", ""), asked.address)
     path = onward(form.get("next", ""))
     if key is None:
         await pages.lead(send, pages.way_in(asked.address, path))
@@ -201,8 +200,7 @@ async def _why_not(asked: Asked, key: str, denied: Denied | None, send: Send) ->
     if denied and denied.ending.code == Code.SIGN_IN:
         await _lead_in(asked, send)
     elif asked.is_navigation:
-        look = database_sync_to_async(pages.waiting, thread_sensitive=False)
-        status, page = await look(key, asked.address, denied, framed=asked.in_frame)
+        status, page = await in_database(pages.waiting, key, asked.address, denied, framed=asked.in_frame)
         await pages.show(send, status, page)
     else:
         words = denied.ending.reason if denied else "The machine does not answer at the moment."

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -22,6 +21,7 @@ from desktops.models import SEEN_EVERY, Connection, Which
 from desktops.relay import Code, Ending
 from desktops.rfb import Role
 from desktops.signals import came_or_went
+from desktops.threads import in_database
 from desktops.webapps import door, tickets
 from desktops.webapps.door import Admission
 from desktops.webapps.origins import Address
@@ -123,13 +123,13 @@ class Visit:
     async def _live(self) -> None:
         row: int | None = None
         try:
-            self._admission = await _in_database(door.come_in, self._key, self.address)
+            self._admission = await in_database(door.come_in, self._key, self.address)
             if isinstance(self._admission, Denied):
                 return
-            row = await _in_database(self._begin, self._admission)
+            row = await in_database(self._begin, self._admission)
             await self._listen(row, self._admission)
             if self.admission == DISMISSED:
-                await _in_database(tickets.show_out, self._key, self.address)
+                await in_database(tickets.show_out, self._key, self.address)
         except DatabaseError as error:
             log.warning("%s: could not look whether somebody may come in: %r", self.address, error)
         finally:
@@ -137,7 +137,7 @@ class Visit:
             if not self._begun.done():
                 self._begun.set_result(None)
             if row is not None:
-                await asyncio.shield(_in_database(self._finish, row))
+                await asyncio.shield(in_database(self._finish, row))
 
     async def _listen(self, row: int, admission: Admission) -> None:
         groups = [control.of_user(admission.user_id), control.of_instance(self.address.uuid)]
@@ -171,7 +171,7 @@ class Visit:
     async def _look(self, row: int) -> None:
         """Where what they may do is not as before, all that runs ends, and the browser comes anew."""
         try:
-            answer = await _in_database(self._note, row)
+            answer = await in_database(self._note, row)
         except DatabaseError as error:
             log.warning("%s: could not look whether to go on: %r", self.address, error)
             return
@@ -241,8 +241,3 @@ async def visit_of(session_key: str, address: Address) -> Visit:
 async def end_all() -> None:
     """Whoever is in is cut off, and written down as gone."""
     await asyncio.gather(*(visit.stop() for visit in list(_visits.values())))
-
-
-def _in_database(work: Any, *args: Any, **kwargs: Any) -> Any:
-    """In a thread of its own: Django's one shared thread may be waiting for somebody else's slow query."""
-    return database_sync_to_async(work, thread_sensitive=False)(*args, **kwargs)

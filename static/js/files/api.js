@@ -4,6 +4,10 @@ export const facts = JSON.parse(document.getElementById("facts").textContent);
 export const { words, at } = facts;
 const token = () => document.querySelector("[name=csrfmiddlewaretoken]").value;
 
+/** By code, the words of why nothing can be seen now; and of these those that may pass by themselves, after seconds. */
+export const SHUT = { 4401: "signedOut", 4403: "withdrawn", 4404: "withdrawn", 4407: "askFirst", 4409: "ownerAway", 4410: "stopped", 4502: "silent" };
+export const AGAIN = { silent: 3, ownerAway: 8, stopped: 8, lost: 3 };
+
 /** A refusal that the person is told: `sentence`, and `what` for scripts. `code` says why nothing can be seen now. */
 export class Refused extends Error {
     constructor(status, said) {

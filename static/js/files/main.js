@@ -1,12 +1,10 @@
 // A machine's files: the folder that is shown, what is chosen in it, and what is done with it.
 
-import { Refused, address, ask, at, change, facts, join, keyOf, size, words } from "./api.js";
+import { AGAIN, Refused, SHUT, address, ask, at, change, facts, join, keyOf, size, words } from "./api.js";
 import { moment } from "../room/dom.js";
 import { uploadDropped, uploadFiles } from "./uploads.js";
 
 const place = (id) => document.getElementById(id);
-const SHUT = { 4401: "signedOut", 4403: "withdrawn", 4404: "withdrawn", 4407: "askFirst", 4409: "ownerAway", 4410: "stopped", 4502: "silent" };
-const AGAIN = { silent: 3, ownerAway: 8, stopped: 8, lost: 3 }; // seconds
 let folder = ""; // the key of what is shown
 let entries = [];
 let timer = 0;
@@ -50,6 +48,7 @@ const row = (entry) => {
     const name = document.createElement("div");
     name.append(icon(entry.kind), open);
     const made = document.createElement("tr");
+    made.dataset.key = entry.key;
     const changed = entry.modified ? moment(entry.modified * 1000) : "";
     made.append(cell("pick", label), cell("name", name), cell("size", entry.kind === "file" ? size(entry.size) : ""), cell("when", changed));
     return made;
@@ -60,7 +59,24 @@ const step = (one, current) => {
     if (current) button.setAttribute("aria-current", "location");
     return button;
 };
+// Whoever is amid the list stays there while it comes anew.
+const held = () => {
+    const at = document.activeElement;
+    const rows = [...place("rows").children];
+    const ticked = new Set(chosen().map((entry) => entry.key));
+    const row = at.closest("#rows tr") ?? (place("acts").contains(at) ? rows.find((one) => ticked.has(one.dataset.key)) : null);
+    return { ticked, index: rows.indexOf(row), key: row?.dataset.key, kind: at.matches("input") ? "input" : "button" };
+};
+const resume = ({ ticked, index, key, kind }) => {
+    const rows = [...place("rows").children];
+    for (const one of rows) one.querySelector("input").checked = ticked.has(one.dataset.key);
+    chosenChanged();
+    if (index < 0 || (!place("acts").hidden && place("acts").contains(document.activeElement))) return;
+    const next = rows.find((one) => one.dataset.key === key) ?? rows[Math.min(index, rows.length - 1)];
+    (next?.querySelector(kind) ?? place("steps").querySelector("[aria-current]"))?.focus();
+};
 const draw = (said) => {
+    const before = said.path === folder ? held() : { ticked: new Set(), index: -1 };
     folder = said.path;
     entries = said.entries;
     place("files").classList.toggle("looks", !said.writes);
@@ -86,7 +102,7 @@ const draw = (said) => {
     place("note").textContent = entries.length ? (said.more ? words.more.replace("%s", entries.length) : "") : words.empty;
     place("trouble").hidden = true;
     place("all").checked = false;
-    chosenChanged();
+    resume(before);
 };
 const show = (key) =>
     attempt(async () => {
@@ -154,41 +170,43 @@ const readable = (key) => {
 };
 const named = (list) => (list.length === 1 ? list[0].name : String(list.length));
 
+// What was chosen stays what is meant, wherever one has gone meanwhile; and what was done of it is seen, also where it ends.
+const each = (here, list, work, said) =>
+    attempt(async () => {
+        try {
+            for (const entry of list) await work(entry);
+            place("told").textContent = said;
+        } finally {
+            if (here === folder) await show(here);
+        }
+    });
 place("new-folder").addEventListener("click", async () => {
+    const here = folder;
     const name = await question({ title: words.newFolder, yes: words.make, text: "" });
     if (!name) return;
-    await attempt(async () => {
-        await change({ act: "folder", path: folder, name: keyOf(name) });
-        await show(folder);
-    });
+    await each(here, [name], () => change({ act: "folder", path: here, name: keyOf(name) }), words.made.replace("%s", name));
 });
 place("rename").addEventListener("click", async () => {
-    const [entry] = chosen();
+    const [here, [entry]] = [folder, chosen()];
     const name = await question({ title: words.newName.replace("%s", entry.name), yes: words.rename, text: entry.name });
     if (!name || name === entry.name) return;
-    await attempt(async () => {
-        await change({ act: "rename", path: join(folder, entry.key), name: keyOf(name) });
-        await show(folder);
-    });
+    const work = () => change({ act: "rename", path: join(here, entry.key), name: keyOf(name) });
+    await each(here, [entry], work, words.renamed.replace("%s", name));
 });
 place("move").addEventListener("click", async () => {
-    const list = chosen();
-    const to = await question({ title: words.moveTo.replace("%s", named(list)), yes: words.move, text: readable(folder) });
+    const [here, list] = [folder, chosen()];
+    const to = await question({ title: words.moveTo.replace("%s", named(list)), yes: words.move, text: readable(here) });
     if (!to) return;
     const target = to.split("/").map(keyOf).join("/");
-    await attempt(async () => {
-        for (const entry of list) await change({ act: "move", path: join(folder, entry.key), to: target });
-        await show(folder);
-    });
+    const work = (entry) => change({ act: "move", path: join(here, entry.key), to: target });
+    await each(here, list, work, words.moved.replace("%s", named(list)));
 });
 place("delete").addEventListener("click", async () => {
-    const list = chosen();
+    const [here, list] = [folder, chosen()];
     const title = (list.length === 1 ? words.sureOne : words.sureMany).replace("%s", named(list));
     if (!(await question({ title, loss: words.loss, yes: words.delete, danger: true }))) return;
-    await attempt(async () => {
-        for (const entry of list) await change({ act: "delete", path: join(folder, entry.key) });
-        await show(folder);
-    });
+    const work = (entry) => change({ act: "delete", path: join(here, entry.key) });
+    await each(here, list, work, words.deleted.replace("%s", named(list)));
 });
 
 // Downloads: a press of a link, so that the browser shows what it fetches

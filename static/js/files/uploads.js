@@ -1,6 +1,6 @@
 // Uploads, one after the other, in pieces. What breaks off goes on where the machine says that it is.
 
-import { Refused, ask, at, change, join, keyOf, size, words } from "./api.js";
+import { AGAIN, Refused, SHUT, ask, at, change, join, keyOf, size, words } from "./api.js";
 
 const PIECE = 4 * 1024 * 1024;
 const WAITS = [1, 2, 4, 8];
@@ -29,11 +29,13 @@ class Upload {
         return { path: this.folder, name: keyOf(this.name), size: file.size, modified };
     }
 
+    /** Of what is given up nothing stays at the machine. */
     cancel() {
         this.cancelled = true;
         this.abort?.abort();
-        this.#end(words.cancel, "");
+        this.#end(words.cancelled, "");
         this.answered?.();
+        if (this.begun) ask(at.upload, this.facts, { method: "DELETE" }).catch(() => {});
     }
 
     async run() {
@@ -42,27 +44,37 @@ class Upload {
                 await this.#send(() => (attempt = 0));
                 return;
             } catch (error) {
-                if (this.cancelled) return;
-                if (error instanceof Refused && error.what === "exists") {
-                    if (!(await this.#mayReplace())) return;
-                } else if (error instanceof Refused && error.what && !["offset", "lost"].includes(error.what)) {
-                    this.#end(error.message, "bad");
-                    return;
-                } else {
-                    this.state.textContent = words.waits;
-                    await pause(WAITS[Math.min(attempt, WAITS.length - 1)]);
-                }
+                if (this.cancelled || !(await this.#goesOn(error, attempt))) return;
             }
         }
     }
 
+    /** Whether it is worth another attempt, once it is time for that. */
+    async #goesOn(error, attempt) {
+        if (error.what === "exists") return this.#mayReplace();
+        const why = SHUT[error.code];
+        const passes = error instanceof Refused ? why in AGAIN || error.what === "offset" || error.status >= 500 : error instanceof TypeError;
+        if (!passes) {
+            this.failed = true;
+            const here = error instanceof DOMException ? words.unreadable : words.failed;
+            this.#end(words[why] ?? (error instanceof Refused ? error.message : here), "bad");
+            place("told").textContent = `${this.name}: ${this.state.textContent}`;
+            return false;
+        }
+        this.state.textContent = words[why] ?? words.waits;
+        await pause(WAITS[Math.min(attempt, WAITS.length - 1)]);
+        return true;
+    }
+
     async #send(progressed) {
-        let { offset } = await (await ask(at.upload, this.facts)).json();
-        for (let done = false; !done && !this.cancelled; ) {
+        this.begun = true;
+        let { offset, done } = await (await ask(at.upload, this.facts)).json();
+        while (!done && !this.cancelled) {
             this.#show(offset);
             const facts = { ...this.facts, offset, ...(this.replace ? { replace: "1" } : {}) };
+            const body = await this.file.slice(offset, offset + PIECE).arrayBuffer(); // raises where it changed meanwhile
             this.abort = new AbortController();
-            const options = { method: "PUT", body: this.file.slice(offset, offset + PIECE), signal: this.abort.signal };
+            const options = { method: "PUT", body, signal: this.abort.signal };
             ({ offset, done } = await (await ask(at.upload, facts, options)).json());
             progressed();
         }
@@ -79,6 +91,7 @@ class Upload {
     #mayReplace() {
         return new Promise((done) => {
             this.state.textContent = words.exists;
+            place("told").textContent = `${this.name}: ${words.exists}`;
             this.answered = () => done(false);
             this.#offer([
                 [words.replace, () => done((this.replace = true))],
@@ -109,13 +122,17 @@ class Upload {
 const work = async (changed) => {
     if (running) return;
     running = true;
+    const taken = [];
     for (let next; (next = queue.find((one) => !one.over)); ) {
+        taken.push(next);
         await next.run();
         next.over = true;
         changed(next.folder);
     }
     running = false;
-    if (queue.some((one) => one.state.classList.contains("done"))) place("told").textContent = words.allDone;
+    const failed = taken.filter((one) => one.failed).length;
+    if (failed) place("told").textContent = words.someFailed.replace("%s", failed);
+    else if (taken.some((one) => !one.cancelled)) place("told").textContent = words.allDone;
 };
 
 const add = (file, folder, name, changed) => {

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncssh
 import pytest
+from django.db import DatabaseError
 
 from desktops import filing
 from desktops.models import Connection, Which
+from desktops.shell import files as files_module
 from desktops.shell.paths import key_of
-from desktops.views import files
+from desktops.views import files as views
+from desktops.visit import Visit
 from experiments.models import User
 from instances.models import Member
 from tests.desktops.conftest import House, in_database, sign_in
@@ -148,6 +152,127 @@ async def test_what_is_uploaded_in_pieces_goes_on_where_it_broke_off(at_home: Ho
         again = facts | {"size": 3}
         assert (await (await alice.put(b"new", offset=0, **again)).json())["what"] == "exists"
         assert (home / "big.bin").read_bytes() == content
+        await alice.session.delete(f"{alice.base}upload/", params=again)
+
+
+async def sent(visitor: Visitor, content: bytes, facts: dict[str, Any], piece: int) -> None:
+    """As the page sends a file: from where the machine says that it is, until that says that it is whole."""
+    said = await (await visitor.get("upload", **facts)).json()
+    while not said["done"]:
+        begin = said["offset"]
+        answer = await visitor.put(content[begin : begin + piece], offset=begin, **facts)
+        said = await answer.json()
+        if answer.status != 200:
+            assert said["what"] == "offset", said
+            said = await (await visitor.get("upload", **facts)).json()
+
+
+async def test_two_who_send_one_file_at_once_have_it_whole(at_home: House, home: Path) -> None:
+    content = os.urandom(3_000_000)
+    facts: dict[str, Any] = {"path": key(""), "name": "both.bin", "size": len(content), "modified": 1_700_000_000}
+    people = at_home.people
+    async with at_files(at_home, people.alice) as alice, at_files(at_home, people.bob) as bob, asyncio.timeout(60):
+        await asyncio.gather(*(sent(one, content, facts, 100_000) for one in (alice, bob, alice, bob)))
+        assert (home / "both.bin").read_bytes() == content
+        assert await (await alice.get("upload", **facts)).json() == {"offset": len(content), "done": True}
+    assert not parts(home)
+
+
+def parts(home: Path) -> list[Path]:
+    return list(home.glob(".visa-*"))
+
+
+async def test_what_is_given_up_leaves_nothing_and_what_is_forgotten_is_seen(at_home: House, home: Path) -> None:
+    facts: dict[str, Any] = {"path": key(""), "name": "half.bin", "size": 10, "modified": 1}
+    async with at_files(at_home, at_home.people.alice) as alice:
+        await alice.put(b"half", offset=0, **facts)
+        (part,) = parts(home)
+        assert part.name not in str((await alice.listing())["entries"])
+        os.utime(part, (1, 1))
+        assert part.name in str((await alice.listing())["entries"])
+        for _again in range(2):
+            assert (await alice.session.delete(f"{alice.base}upload/", params=facts)).status == 200
+        assert not part.exists()
+
+
+async def test_a_zip_names_what_may_not_be_read_and_is_none_of_what_is_no_folder(at_home: House, home: Path) -> None:
+    owned(home / "mixed" / "mine.txt", b"mine")
+    for name in ("roots.txt", "closed/inner.txt"):
+        owned(home / "mixed" / name, b"not mine")
+        os.chown(home / "mixed" / name, 0, 0)
+        (home / "mixed" / name).chmod(0o600)
+    os.chown(home / "mixed/closed", 0, 0)
+    (home / "mixed/closed").chmod(0o700)
+    async with at_files(at_home, at_home.people.alice) as alice:
+        packed = zipfile.ZipFile(io.BytesIO(await (await alice.get("zip", path=key("mixed"))).read()))
+        assert sorted(packed.namelist()) == ["Left out.txt", "closed/", "mine.txt"]
+        assert sorted(packed.read("Left out.txt").decode().split()) == ["closed", "roots.txt"]
+        assert (await alice.get("zip", path=key("mixed/closed"))).status == 409
+        assert (await alice.get("zip", path=key("mixed/mine.txt"))).status in {404, 409}
+        assert (await alice.get("zip", path=key("nowhere"))).status == 404
+        deleted = await alice.session.post(f"{alice.base}change/", data={"act": "delete", "path": key("mixed/closed")})
+        assert (await deleted.json())["what"] == "denied"
+
+
+async def test_a_zip_whose_machine_goes_away_does_not_look_whole(at_home: House, home: Path) -> None:
+    for number in range(50):
+        owned(home / "many" / f"{number}.bin", os.urandom(200_000))
+    async with at_files(at_home, at_home.people.alice) as alice:
+        answer = await alice.get("zip", path=key("many"))
+        await answer.content.readexactly(100_000)
+        await filing.end_all()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await drained(answer)
+
+
+async def test_what_a_machine_does_not_answer_is_told(
+    at_home: House, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a folder whose server is away."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    owned(home / "data.txt", b"x")
+    async with at_files(at_home, at_home.people.alice) as alice, asyncio.timeout(10):
+        await alice.listing()
+        monkeypatch.setattr(files_module, "PATIENCE", 0.2)
+        monkeypatch.setattr(asyncssh.SFTPClient, "stat", never)
+        answer = await alice.get("get", path=key("data.txt"))
+        assert (answer.status, (await answer.json())["what"]) == (502, "lost")
+
+
+async def test_files_that_do_not_open_leave_no_connection(at_home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections: list[asyncssh.SSHClientConnection] = []
+
+    async def fails(connection: asyncssh.SSHClientConnection, _folders: object) -> None:
+        connections.append(connection)
+        raise asyncssh.SFTPFailure("no more processes")
+
+    monkeypatch.setattr(files_module.Files, "open", fails)
+    async with at_files(at_home, at_home.people.alice) as alice, asyncio.timeout(10):
+        assert (await alice.get("list")).status == 409
+        await connections[0].wait_closed()
+
+
+async def test_nobody_is_at_the_files_unwatched(at_home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_visit: Visit) -> int:
+        raise DatabaseError("away")
+
+    async def forgotten() -> bool:
+        return not filing._lines
+
+    async with at_files(at_home, at_home.people.alice) as alice:
+        with monkeypatch.context() as broken:
+            broken.setattr(Visit, "_begin", fails)
+            await alice.get("list")
+            await until_async(forgotten)
+        await alice.listing()
+
+
+def test_however_a_machine_writes_a_folder_the_way_to_it_has_an_end() -> None:
+    assert views._steps(b"/home/u", b"/home/u/x") == [b"/home/u", b"/home/u/x"]
+    assert views._steps(b"/home/u/", b"/home/u//x")[-1] == b"/home/u//x"
 
 
 async def test_a_folder_is_downloaded_as_a_zip_without_what_links_lead_to(at_home: House, home: Path) -> None:
@@ -185,6 +310,9 @@ async def test_a_folder_is_made_filled_moved_and_deleted(at_home: House, home: P
         owned(home / "moving.txt", b"x")
         assert await alice.change(act="move", path=key("moving.txt"), to=key("new")) == 200
         assert (home / "new/moving.txt").exists()
+        within = {"act": "move", "path": key("new"), "to": key("new")}
+        answer = await alice.session.post(f"{alice.base}change/", data=within)
+        assert (await answer.json())["what"] == "unmovable"
         assert await alice.change(act="delete", path=key("new")) == 200
         assert not (home / "new").exists()
 
@@ -203,8 +331,6 @@ async def test_a_guest_reads_and_changes_nothing(at_home: House, home: Path) -> 
 
 
 async def test_the_machine_itself_lets_a_guests_connection_change_nothing(guest: Guest, home: Path) -> None:
-    import asyncssh  # noqa: PLC0415
-
     owned(home / "kept.txt", b"kept")
     async with await guest.shell.connect("gwen", "internal-sftp -R", 20) as connection:
         sftp = await connection.start_sftp_client()
@@ -281,14 +407,17 @@ async def test_the_structure_that_the_machine_tells_of_an_hdf5_file_is_text(
 ) -> None:
     """Whatever answers in the guest is no more trusted than the file."""
     told = '{"name": "<b>entry</b>", "depth": 1e9, "kind": "dataset", "shape": [10, "<i>"], "type": "f4"}'
-    reader = f"""cat > asked; printf '%s\\n' '{told}' '{{"kind": 7, "depth": [], "attributes": "x"}}' '{{' nonsense"""
-    monkeypatch.setattr(files, "HDF5_READER", reader)
+    attributes = '{"name": "x", "kind": "group", "attributes": {"items": "<u>", "keys": 1}}'
+    odd = '{"kind": 7, "depth": [], "attributes": "x"}'
+    reader = f"""cat > asked; printf '%s\\n' '{told}' '{attributes}' '{odd}' '{{' nonsense"""
+    monkeypatch.setattr(views, "HDF5_READER", reader)
     owned(home / "odd ' name.h5", b"\x89HDF\r\n\x1a\n")
     async with at_files(at_home, at_home.people.alice) as alice:
         answer = await alice.get("preview", path=key("odd ' name.h5"))
         body = await answer.text()
     assert "&lt;b&gt;entry&lt;/b&gt;" in body
     assert "10 × &lt;i&gt;" in body
+    assert "items: &lt;u&gt;" in body
     assert (home / "asked").read_text() == "/home/mcurie/odd ' name.h5"
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from desktops.shell import preview
 from desktops.shell.preview import notebook_of, picture_type, text_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 16
@@ -54,3 +55,23 @@ def test_only_bytes_of_a_picture_become_a_picture() -> None:
 def test_what_is_no_notebook_harms_nobody(data: bytes) -> None:
     cells = notebook_of(data)
     assert cells is None or all(not cell.outputs for cell in cells)
+
+
+def test_of_a_notebook_with_outputs_without_end_as_much_is_shown_as_can_be_read() -> None:
+    many = {"cell_type": "code", "source": "x", "outputs": [{"data": {}}] * (preview.MOST_OUTPUTS + 100)}
+    long = {"cell_type": "markdown", "source": "x" * (preview.MOST_TEXT + 1)}
+    for cell in (many, long):
+        cells = [{"cell_type": "raw", "source": "first"}, cell, cell]
+        shown = notebook_of(json.dumps({"cells": cells}).encode())
+        assert shown is not None
+        assert [len(one.outputs) for one in shown] == [0, 1]
+        assert shown[-1].outputs[0].hidden
+        assert len(shown[-1].source) <= preview.HEAD
+    assert notebook_of(json.dumps({"cells": [{"outputs": [{}] * preview.MOST_VALUES}]}).encode()) is None
+
+
+def test_of_a_structure_without_end_the_beginning_is_shown() -> None:
+    shown = preview.structure_of(b'{"kind":"group"}\n' * (preview.MOST_LINES + 1))
+    assert (len(shown), shown[-1]["kind"]) == (preview.MOST_LINES + 1, "more")
+    for odd in (b'{"a":' * 10_000 + b"}", b"{" + b" " * preview.LONGEST_LINE + b"}", b"{}"):
+        assert preview.structure_of(odd) == [{"kind": "unreadable"}]
