@@ -279,6 +279,8 @@ def test_a_busy_notebook_is_shown_on_the_machines_page_and_its_card(lab: Lab) ->
 
 
 def test_desktop_and_jupyterlab_stand_side_by_side_on_the_machine(lab: Lab) -> None:
+    """As on a first visit: JupyterLab would open with what earlier tests had before them, and without its files."""
+    inside(lab.uuid, "find ~alice/.jupyter -name '*.jupyterlab-workspace' -delete")
     page = lab.page(f"{lab.machine}desktop/?beside=jupyter")
     expect(page.locator("#veil")).to_be_hidden(timeout=PATIENCE)
     frame = beside(page, PATIENCE)
