@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from desktops import filing
 from tests.browser.conftest import Site, Visit, aside
@@ -36,13 +38,98 @@ def drag_onto(page: Page, *paths: Path) -> None:
     browser.detach()
 
 
-def test_files_are_looked_into_made_uploaded_renamed_and_deleted(
-    people: Facility, guest: Guest, visit: Visit, site: Site, tmp_path: Path
-) -> None:
+@pytest.fixture
+def home(people: Facility, guest: Guest, site: Site) -> Iterator[Path]:
+    """That of Alice's machine, with nothing in it but what the test puts there."""
     aside(put_behind, people.machine, guest)
     home = guest.machine.folder / "home/mcurie"
+    for left in (one for one in home.iterdir() if not one.name.startswith(".") or one.name.endswith(".part")):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    yield home
+    site.call(filing.end_all())
+
+
+def files_of(people: Facility) -> str:
+    return f"/machines/{people.machine.uuid}/files/"
+
+
+def test_what_was_chosen_is_deleted_and_nothing_of_where_one_went_meanwhile(
+    people: Facility, home: Path, visit: Visit
+) -> None:
+    def go_elsewhere(route: Route) -> None:
+        if "delete" in (route.request.post_data or "") and not page.locator("#where").get_by_text("second").count():
+            page.evaluate("location.hash = location.hash.replace('first', 'second')")
+            expect(page.locator("#where")).to_have_text("second")
+        route.continue_()
+
+    for folder in ("first", "second"):
+        for name in ("a.txt", "b.txt"):
+            owned(home / folder / name, b"x")
+        owned(home / folder, None)
+    page = visit(people.alice, files_of(people))
+    page.get_by_role("button", name="first").click()
+    page.get_by_role("checkbox", name="Choose all").check()
+    page.route("**/files/change/", go_elsewhere)
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#told")).to_have_text("Deleted: 2")
+    assert (os.listdir(home / "first"), sorted(os.listdir(home / "second"))) == ([], ["a.txt", "b.txt"])
+
+
+def test_who_works_by_keyboard_stays_amid_the_list(people: Facility, home: Path, visit: Visit, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        owned(home / name, b"x")
+    page = visit(people.alice, files_of(people))
+    row(page, "b.txt").get_by_role("checkbox").press("Space")
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    expect(page.locator("#told")).to_have_text("Deleted: b.txt")
+    expect(row(page, "c.txt").get_by_role("button")).to_be_focused()
+    row(page, "a.txt").get_by_role("checkbox").press("Space")
+    (tmp_path / "new.txt").write_bytes(b"new")
+    page.locator("#picked").set_input_files(tmp_path / "new.txt")
+    expect(row(page, "new.txt")).to_be_visible()
+    expect(row(page, "a.txt").get_by_role("checkbox")).to_be_checked()
+    expect(row(page, "a.txt").get_by_role("checkbox")).to_be_focused()
+
+
+def test_an_upload_says_why_it_cannot_go_on_and_the_next_one_does(
+    people: Facility, home: Path, visit: Visit, tmp_path: Path
+) -> None:
+    page = visit(people.alice, files_of(people))
+    expect(row(page, ".profile")).to_be_visible()
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    ended = {"status": 409, "json": {"code": 4403}}
+    page.route("**/files/upload/?**name=one.txt**", lambda route: route.fulfill(**ended))
+    page.locator("#picked").set_input_files([tmp_path / "one.txt", tmp_path / "two.txt"])
+    expect(page.locator("#queue li").first).to_contain_text("You may no longer see these files.")
+    expect(page.locator("#queue li").last).to_contain_text("Arrived")
+    expect(page.locator("#told")).to_have_text("Of what was chosen 1 did not arrive.")
+
+
+def test_of_an_upload_that_is_given_up_nothing_stays(
+    people: Facility, home: Path, visit: Visit, tmp_path: Path
+) -> None:
+    page = visit(people.alice, files_of(people))
+    expect(row(page, ".profile")).to_be_visible()
+    owned(home / "one.txt", b"before")
+    (tmp_path / "one.txt").write_bytes(b"x")
+    page.locator("#picked").set_input_files(tmp_path / "one.txt")
+    expect(page.locator("#told")).to_have_text("one.txt: There is one of that name already.")
+    assert list(home.glob("*.part"))
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.get_by_role("button", name="Leave it out").click()
+    expect(page.locator("#queue li")).to_contain_text("Cancelled")
+    assert not list(home.glob("*.part"))
+    assert (home / "one.txt").read_bytes() == b"before"
+
+
+def test_files_are_looked_into_made_uploaded_renamed_and_deleted(
+    people: Facility, home: Path, visit: Visit, tmp_path: Path
+) -> None:
     owned(home / "page.html", b"<script>window.ran = true</script>")
-    page = visit(people.alice, f"/machines/{people.machine.uuid}/files/")
+    page = visit(people.alice, files_of(people))
     page.get_by_role("button", name="page.html").click()
     expect(page.locator("#preview-body")).to_contain_text("<script>window.ran = true</script>")
     assert page.evaluate("window.ran") is None
@@ -83,4 +170,3 @@ def test_files_are_looked_into_made_uploaded_renamed_and_deleted(
     expect(page.locator("#queue").get_by_text("Arrived")).to_have_count(1 + len(tree), timeout=60_000)
     assert {name: (home / name).read_bytes() for name in tree} == tree
     expect(row(page, "scan")).to_be_visible()
-    site.call(filing.end_all())
