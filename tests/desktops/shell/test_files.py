@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import zipfile
@@ -15,6 +16,7 @@ import aiohttp
 import asyncssh
 import pytest
 from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from desktops import filing
 from desktops.models import Connection, Which
@@ -365,6 +367,30 @@ async def test_a_download_ends_with_the_right_to_it(at_home: House, home: Path) 
         assert within_a_second_of(begin)
         assert (await bob.get("list")).status == 404
     (home / "huge.bin").unlink()
+
+
+async def test_a_download_holds_no_connection_to_the_database(at_home: House, home: Path) -> None:
+    """A pool has few, and a download may take hours."""
+    with owned(home / "huge.bin").open("wb") as file:
+        file.truncate(4 * 1024**3)
+    async with at_files(at_home, at_home.people.alice) as alice:
+        await alice.listing()
+        before = in_use()
+        answers = [await alice.get("get", path=key("huge.bin")) for _ in range(6)]
+        try:
+            for answer in answers:
+                await answer.content.readexactly(1000)
+            assert in_use() <= before + 1
+        finally:
+            for answer in answers:
+                answer.close()
+    (home / "huge.bin").unlink()
+
+
+def in_use() -> int:
+    """Connections that are open, of whatever thread."""
+    wrappers = [one for one in gc.get_objects() if issubclass(type(one), BaseDatabaseWrapper)]
+    return sum(one.connection is not None for one in wrappers)
 
 
 async def test_looking_is_use_and_written_down_at_its_end(at_home: House) -> None:
