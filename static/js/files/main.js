@@ -170,7 +170,7 @@ const readable = (key) => {
 };
 const named = (list) => (list.length === 1 ? list[0].name : String(list.length));
 
-// What was chosen stays what is meant, wherever one has gone meanwhile; and what was done of it is seen, also where it ends.
+// What was chosen stays what is meant, wherever one goes meanwhile; and what was done of it is seen, also where it ends.
 const each = (here, list, work, said) =>
     attempt(async () => {
         try {

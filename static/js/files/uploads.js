@@ -29,12 +29,16 @@ class Upload {
         return { path: this.folder, name: keyOf(this.name), size: file.size, modified };
     }
 
-    /** Of what is given up nothing stays at the machine. */
     cancel() {
         this.cancelled = true;
         this.abort?.abort();
         this.#end(words.cancelled, "");
         this.answered?.();
+        this.#giveUp();
+    }
+
+    /** Nothing of it stays at the machine, whose disk it may have filled. */
+    #giveUp() {
         if (this.begun) ask(at.upload, this.facts, { method: "DELETE" }).catch(() => {});
     }
 
@@ -59,6 +63,7 @@ class Upload {
             const here = error instanceof DOMException ? words.unreadable : words.failed;
             this.#end(words[why] ?? (error instanceof Refused ? error.message : here), "bad");
             place("told").textContent = `${this.name}: ${this.state.textContent}`;
+            if (error.what === "failed") this.#giveUp();
             return false;
         }
         this.state.textContent = words[why] ?? words.waits;
