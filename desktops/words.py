@@ -201,6 +201,7 @@ def _uploads() -> dict[str, str]:
         "uploading": _("%s of %s"),
         "waits": _("Waiting for the connection…"),
         "arrived": _("Arrived"),
+        "there": _("Already there"),
         "exists": _("There is one of that name already."),
         "replace": _("Replace"),
         "skip": _("Leave it out"),

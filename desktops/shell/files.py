@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import posixpath
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -29,14 +30,16 @@ from asyncssh import (
 
 from desktops.shell.paths import split, within
 
+log = logging.getLogger(__name__)
+
 READ, WRITE = "internal-sftp -R", "internal-sftp"
 """What a certificate lets run: sshd itself keeps who may only look from changing anything."""
 
 MOST, MOST_NAMES = 5000, 2 * 1024 * 1024
 """Entries of a folder that are shown, and bytes of their names."""
 
-PATIENCE = 30.0
-"""Seconds that one answer may take: a folder may lie on a server that is away."""
+PATIENCE, FOLDER_PATIENCE = 30.0, 5.0
+"""Seconds that one answer may take, and the first one of a folder of data, whose server may be away."""
 
 ABANDONED = 24 * 3600.0
 """Seconds after which what an upload left lies in sight, so that somebody may delete it."""
@@ -87,32 +90,50 @@ class Upload:
 
 
 class Files:
-    """The open files of a machine. All raise Problem; asyncssh's errors of a lost connection pass through, and
-    TimeoutError where an answer takes longer than PATIENCE.
+    """The open files of a machine. All raise Problem; asyncssh's errors of a lost connection pass through.
+
+    An answer that takes longer than PATIENCE ends the connection: a server of OpenSSH's does one thing after the other,
+    and would answer nothing else either.
     """
 
-    def __init__(self, sftp: SFTPClient, roots: list[bytes]) -> None:
-        self._sftp = sftp
-        self.roots = roots
+    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
+        self._connection = connection
+        self._sftp: SFTPClient
+        self.roots: list[bytes] = []
 
     @classmethod
     async def open(cls, connection: asyncssh.SSHClientConnection, folders: Iterable[str]) -> Files:
         """With the home, and those of these folders that are there."""
-        sftp = await _in_time(connection.start_sftp_client(path_encoding=None))
-        roots = [await _in_time(sftp.realpath(b"."))]
-        for folder in folders:
-            try:
-                real = await _in_time(sftp.realpath(folder.encode()))
-                there = await _in_time(sftp.isdir(real))
-            except (asyncssh.SFTPError, TimeoutError):
-                continue
-            if there and real not in roots:
-                roots.append(real)
-        return cls(sftp, roots)
+        opened = cls(connection)
+        opened._sftp = await opened._told(connection.start_sftp_client(path_encoding=None))
+        opened.roots.append(await opened._told(opened._sftp.realpath(b".")))
+        await opened._find(folders)
+        return opened
+
+    async def _find(self, folders: Iterable[str]) -> None:
+        """Over a server of its own, which may be left hanging."""
+        sftp = await self._told(self._connection.start_sftp_client(path_encoding=None))
+        try:
+            for folder in folders:
+                async with asyncio.timeout(FOLDER_PATIENCE):
+                    await self._find_one(sftp, folder.encode())
+        except TimeoutError:
+            log.warning("a folder of data does not answer; the others after it are not looked for")
+        finally:
+            sftp.exit()
+
+    async def _find_one(self, sftp: SFTPClient, folder: bytes) -> None:
+        try:
+            real = await sftp.realpath(folder)
+            there = await sftp.isdir(real)
+        except asyncssh.SFTPError:
+            return
+        if there and real not in self.roots:
+            self.roots.append(real)
 
     async def resolve(self, path: bytes) -> bytes:
         """The path without links and dots."""
-        real: bytes = await _told(self._sftp.realpath(path))
+        real: bytes = await self._told(self._sftp.realpath(path))
         if not within(real, self.roots):
             raise Problem("outside")
         return real
@@ -124,7 +145,7 @@ class Files:
 
     async def entry(self, path: bytes) -> Entry:
         """What the path leads to."""
-        attrs = await _told(self._sftp.stat(path))
+        attrs = await self._told(self._sftp.stat(path))
         return _entry(posixpath.basename(path), attrs)
 
     async def listing(self, folder: bytes) -> tuple[list[Entry], bool]:
@@ -147,7 +168,7 @@ class Files:
     async def _scan(self, folder: bytes) -> AsyncIterator[tuple[bytes, asyncssh.SFTPAttrs]]:
         """What a folder holds, by name, as the machine tells it."""
         entries = self._sftp.scandir(folder)
-        while (one := await _told(anext(entries, None))) is not None:
+        while (one := await self._told(anext(entries, None))) is not None:
             name = one.filename if isinstance(one.filename, bytes) else one.filename.encode()
             if name not in (b".", b".."):
                 yield name, one.attrs
@@ -156,7 +177,7 @@ class Files:
         if attrs.type != FILEXFER_TYPE_SYMLINK:
             return _entry(name, attrs)
         try:
-            target = await _told(self._sftp.stat(posixpath.join(folder, name)))
+            target = await self._told(self._sftp.stat(posixpath.join(folder, name)))
         except Problem:
             return Entry(name, "other", link=True)
         return _entry(name, target, link=True)
@@ -168,35 +189,45 @@ class Files:
 
     async def opened(self, path: bytes, start: int, stop: int) -> AsyncIterator[bytes]:
         """The same of a file that is open already: what keeps it from being read is known now."""
-        return _pieces(await _told(self._sftp.open(path, "rb", encoding=None)), start, stop)
+        return self._pieces(await self._told(self._sftp.open(path, "rb", encoding=None)), start, stop)
+
+    async def _pieces(self, opened: Any, start: int, stop: int) -> AsyncIterator[bytes]:
+        async with opened as file:
+            while start < stop:
+                data: bytes = await self._told(file.read(min(CHUNK, stop - start), start))
+                if not data:
+                    return
+                yield data
+                start += len(data)
 
     async def make_folder(self, path: bytes) -> None:
         await self._must_be_free(path)
-        await _told(self._sftp.mkdir(path))
+        await self._told(self._sftp.mkdir(path))
 
     async def move(self, path: bytes, to: bytes) -> None:
         """Nothing that lies at `to` is overwritten. Problem("unmovable"): it is on another disk, or within itself."""
         await self._must_be_free(to)
         try:
-            await _told(self._sftp.rename(path, to))
+            await self._told(self._sftp.rename(path, to))
         except Problem as problem:
-            raise (Problem("unmovable") if problem.what == "failed" else problem) from problem
+            elsewhere = posixpath.dirname(path) != posixpath.dirname(to)
+            raise (Problem("unmovable") if problem.what == "failed" and elsewhere else problem) from problem
 
     async def _must_be_free(self, path: bytes) -> None:
-        if await _told(self._sftp.lexists(path)):
+        if await self._told(self._sftp.lexists(path)):
             raise Problem("exists")
 
     async def delete(self, path: bytes, depth: int = 0) -> None:
         """With everything in it; of a link, the link alone."""
-        attrs = await _told(self._sftp.lstat(path))
+        attrs = await self._told(self._sftp.lstat(path))
         if attrs.type != FILEXFER_TYPE_DIRECTORY:
-            await _told(self._sftp.remove(path))
+            await self._told(self._sftp.remove(path))
             return
         if depth == DEEPEST:
             raise Problem("deep")
         for name in [name async for name, _attrs in self._scan(path)]:
             await self.delete(posixpath.join(path, name), depth + 1)
-        await _told(self._sftp.rmdir(path))
+        await self._told(self._sftp.rmdir(path))
 
     async def arrived(self, upload: Upload) -> dict[str, Any]:
         """`offset`: bytes of it that are there. `done`: it lies in its place already."""
@@ -209,7 +240,7 @@ class Files:
 
     async def _lstat(self, path: bytes) -> asyncssh.SFTPAttrs | None:
         try:
-            attrs: asyncssh.SFTPAttrs = await _told(self._sftp.lstat(path))
+            attrs: asyncssh.SFTPAttrs = await self._told(self._sftp.lstat(path))
         except Problem as problem:
             if problem.what == "missing":
                 return None
@@ -226,14 +257,14 @@ class Files:
         if there != offset or offset + len(data) > upload.size:
             raise Problem("offset")
         async with await self._part(upload, begins=offset == 0) as file:
-            await _told(file.write(data, offset))
+            await self._told(file.write(data, offset))
         return offset + len(data)
 
     async def _part(self, upload: Upload, *, begins: bool) -> asyncssh.SFTPClientFile:
         """Never emptied, and only made where it begins: somebody else who sends it may just have finished."""
         how = FXF_WRITE | FXF_CREAT if begins else FXF_WRITE
         try:
-            part: asyncssh.SFTPClientFile = await _told(self._sftp.open(upload.part, how, encoding=None))
+            part: asyncssh.SFTPClientFile = await self._told(self._sftp.open(upload.part, how, encoding=None))
         except Problem as problem:
             raise (Problem("offset") if problem.what == "missing" and not begins else problem) from problem
         return part
@@ -245,40 +276,41 @@ class Files:
             raise Problem("offset")
         if not replace:
             await self._must_be_free(upload.place)
-        await _told(self._sftp.posix_rename(upload.part, upload.place))
-        await _told(self._sftp.utime(upload.place, (upload.modified, upload.modified)))
+        await self._told(self._sftp.posix_rename(upload.part, upload.place))
+        await self._told(self._sftp.utime(upload.place, (upload.modified, upload.modified)))
 
     async def give_up(self, upload: Upload) -> None:
         """Nothing of it stays."""
         if await self._lstat(upload.part) is not None:
-            await _told(self._sftp.remove(upload.part))
+            await self._told(self._sftp.remove(upload.part))
 
     async def walk(self, folder: bytes, inside: bytes = b"", depth: int = 0) -> AsyncIterator[tuple[bytes, Entry]]:
-        """Everything below a folder, by its path from there. Links are not followed; a folder comes before its own, and
-        once more, of the kind "denied" or the like, where what is in it cannot be listed.
+        """Everything below a folder, by its path from there; links are not followed. A folder comes before its own, and
+        once more, of the kind "denied", "deep" or the like, where what is in it is not told.
         """
+        if depth > DEEPEST:
+            yield inside, Entry(posixpath.basename(inside), "deep")
+            return
         async for name, attrs in self._scan(posixpath.join(folder, inside)):
-            entry = _entry(name, attrs)
-            if _is_part(name) or entry.kind == "other":
+            if _is_part(name):
                 continue
-            path = posixpath.join(inside, name)
+            path, entry = posixpath.join(inside, name), _entry(name, attrs)
             yield path, entry
-            if entry.kind == "folder" and depth < DEEPEST:
+            if entry.kind == "folder":
                 try:
                     async for below in self.walk(folder, path, depth + 1):
                         yield below
                 except Problem as problem:
                     yield path, Entry(name, problem.what)
 
-
-async def _pieces(opened: Any, start: int, stop: int) -> AsyncIterator[bytes]:
-    async with opened as file:
-        while start < stop:
-            data: bytes = await _told(file.read(min(CHUNK, stop - start), start))
-            if not data:
-                return
-            yield data
-            start += len(data)
+    async def _told(self, work: Any) -> Any:
+        timer = asyncio.get_running_loop().call_later(PATIENCE, self._connection.abort)
+        try:
+            return await work
+        except asyncssh.SFTPError as error:
+            raise _problem(error) from error
+        finally:
+            timer.cancel()
 
 
 def _entry(name: bytes, attrs: asyncssh.SFTPAttrs, *, link: bool = False) -> Entry:
@@ -292,18 +324,6 @@ def _is_part(name: bytes) -> bool:
 
 def _sorted(found: list[Entry]) -> list[Entry]:
     return sorted(found, key=lambda one: (one.kind != "folder", one.name.lower(), one.name))
-
-
-async def _told(work: Any) -> Any:
-    try:
-        return await _in_time(work)
-    except asyncssh.SFTPError as error:
-        raise _problem(error) from error
-
-
-async def _in_time(work: Any) -> Any:
-    async with asyncio.timeout(PATIENCE):
-        return await work
 
 
 def _problem(error: asyncssh.SFTPError) -> Exception:

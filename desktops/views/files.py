@@ -168,33 +168,30 @@ async def _members(line: FileLine, folder: bytes, note: str) -> AsyncIterator[An
     left_out: list[str] = []
     async for path, entry in line.files.walk(folder):
         name = "/".join(shown(part).replace("\\", "_") for part in path.split(b"/"))
-        try:
-            content = _nothing() if entry.kind == "folder" else await _content(line, folder, path, entry)
-        except Problem:
-            left_out.append(name)
-            continue
         when = datetime.fromtimestamp(max(entry.modified, 315_532_800), UTC)
         if entry.kind == "folder":
-            yield f"{name}/", when, stat.S_IFDIR | 0o755, ZIP_64, content
+            yield f"{name}/", when, stat.S_IFDIR | 0o755, ZIP_64, _said(b"")
+            continue
+        content = await _opened(line, posixpath.join(folder, path), entry)
+        if content is None:
+            left_out.append(name)
         else:
             yield name, when, stat.S_IFREG | 0o644, ZIP_64, content
     if left_out:
-        yield note, datetime.now(UTC), stat.S_IFREG | 0o644, ZIP_64, _said("\n".join(left_out) + "\n")
+        yield note, datetime.now(UTC), stat.S_IFREG | 0o644, ZIP_64, _said("\n".join(left_out).encode() + b"\n")
 
 
-async def _content(line: FileLine, folder: bytes, path: bytes, entry: Entry) -> AsyncIterator[bytes]:
+async def _opened(line: FileLine, path: bytes, entry: Entry) -> AsyncIterator[bytes] | None:
     if entry.kind != "file":
-        raise Problem(entry.kind)
-    return await line.files.opened(posixpath.join(folder, path), 0, entry.size)
+        return None
+    try:
+        return await line.files.opened(path, 0, entry.size)
+    except Problem:
+        return None
 
 
-async def _said(text: str) -> AsyncIterator[bytes]:
-    yield text.encode()
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
+async def _said(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @require_safe

@@ -104,11 +104,17 @@ const draw = (said) => {
     place("all").checked = false;
     resume(before);
 };
-const show = (key) =>
-    attempt(async () => {
-        clearTimeout(timer);
-        draw(await (await ask(at.list, key ? { path: key } : {})).json());
-    });
+let turn = 0; // of several answers the last one asked for counts
+const show = async (key) => {
+    clearTimeout(timer);
+    const mine = ++turn;
+    try {
+        const said = await (await ask(at.list, key ? { path: key } : {})).json();
+        if (mine === turn) draw(said);
+    } catch (error) {
+        if (mine === turn) trouble(error);
+    }
+};
 const hashed = () => location.hash.slice(1);
 const go = (key) => (location.hash === `#${key}` ? show(key) : (location.hash = key));
 addEventListener("hashchange", async () => {

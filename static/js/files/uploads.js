@@ -74,18 +74,21 @@ class Upload {
     async #send(progressed) {
         this.begun = true;
         let { offset, done } = await (await ask(at.upload, this.facts)).json();
+        const there = done && !this.sent;
         while (!done && !this.cancelled) {
             this.#show(offset);
             const facts = { ...this.facts, offset, ...(this.replace ? { replace: "1" } : {}) };
             const body = await this.file.slice(offset, offset + PIECE).arrayBuffer(); // raises where it changed meanwhile
+            if (this.cancelled) return;
             this.abort = new AbortController();
             const options = { method: "PUT", body, signal: this.abort.signal };
+            this.sent = true;
             ({ offset, done } = await (await ask(at.upload, facts, options)).json());
             progressed();
         }
         if (this.cancelled) return;
         this.#show(offset);
-        this.#end(words.arrived, "done");
+        this.#end(there ? words.there : words.arrived, "done");
     }
 
     #show(offset) {

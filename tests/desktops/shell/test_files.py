@@ -6,9 +6,10 @@ import asyncio
 import gc
 import io
 import os
+import signal
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -227,21 +228,58 @@ async def test_a_zip_whose_machine_goes_away_does_not_look_whole(at_home: House,
             await drained(answer)
 
 
-async def test_what_a_machine_does_not_answer_is_told(
+def servers_of_files() -> list[int]:
+    """The processes of the owner's account that a process of theirs has started: what sshd starts for SFTP."""
+    own = {}
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if one.stat().st_uid == UID:
+                own[int(one.name)] = int((one / "stat").read_text().rpartition(")")[2].split()[1])
+    return [pid for pid, parent in own.items() if parent in own]
+
+
+@pytest.mark.parametrize("asked", ["list", "get", "preview"])
+async def test_what_a_machine_does_not_answer_is_told_and_asked_anew(
+    at_home: House, home: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """As where a folder's server is away: what serves the files hangs in the middle of what it was asked."""
+    owned(home / "data.txt", b"x")
+    async with at_files(at_home, at_home.people.alice) as alice, asyncio.timeout(20):
+        await alice.listing()
+        hanging = servers_of_files()
+        assert hanging
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with monkeypatch.context() as hurried:
+                hurried.setattr(files_module, "PATIENCE", 0.5)
+                answer = await alice.get(asked, path=key("" if asked == "list" else "data.txt"))
+                assert (answer.status, (await answer.json())["what"]) == (502, "lost")
+            await alice.listing()
+        finally:
+            for pid in hanging:
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_read_that_hangs_in_the_middle_ends(
     at_home: House, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a folder whose server is away."""
-
-    async def never(*_: object) -> None:
-        await asyncio.Event().wait()
-
-    owned(home / "data.txt", b"x")
-    async with at_files(at_home, at_home.people.alice) as alice, asyncio.timeout(10):
-        await alice.listing()
-        monkeypatch.setattr(files_module, "PATIENCE", 0.2)
-        monkeypatch.setattr(asyncssh.SFTPClient, "stat", never)
-        answer = await alice.get("get", path=key("data.txt"))
-        assert (answer.status, (await answer.json())["what"]) == (502, "lost")
+    with owned(home / "huge.bin").open("wb") as file:
+        file.truncate(1024**3)
+    async with at_files(at_home, at_home.people.alice) as alice, asyncio.timeout(20):
+        monkeypatch.setattr(files_module, "PATIENCE", 2)
+        answer = await alice.get("get", path=key("huge.bin"))
+        await answer.content.readexactly(1000)
+        hanging = servers_of_files()
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await drained(answer)
+        finally:
+            for pid in hanging:
+                os.kill(pid, signal.SIGKILL)
+    (home / "huge.bin").unlink()
 
 
 async def test_files_that_do_not_open_leave_no_connection(at_home: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +323,8 @@ async def test_a_folder_is_downloaded_as_a_zip_without_what_links_lead_to(at_hom
     async with at_files(at_home, at_home.people.alice) as alice:
         answer = await alice.get("zip", path=key("run"))
         packed = zipfile.ZipFile(io.BytesIO(await answer.read()))
-        assert sorted(packed.namelist()) == ["a.txt", "inner/", "inner/b.txt"]
+        assert sorted(packed.namelist()) == ["Left out.txt", "a.txt", "inner/", "inner/b.txt"]
+        assert packed.read("Left out.txt") == b"out\n"
         assert packed.read("a.txt") == b"a" * 100_000
 
 
