@@ -68,6 +68,7 @@ def test_what_was_chosen_is_deleted_and_nothing_of_where_one_went_meanwhile(
         owned(home / folder, None)
     page = visit(people.alice, files_of(people))
     page.get_by_role("button", name="first").click()
+    expect(page.locator("#where")).to_have_text("first")
     page.get_by_role("checkbox", name="Choose all").check()
     page.route("**/files/change/", go_elsewhere)
     page.get_by_role("button", name="Delete").click()
