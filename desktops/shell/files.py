@@ -11,7 +11,7 @@ import hashlib
 import logging
 import posixpath
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,15 +102,16 @@ class Files:
         self.roots: list[bytes] = []
 
     @classmethod
-    async def open(cls, connection: asyncssh.SSHClientConnection, folders: Iterable[str]) -> Files:
+    async def open(cls, connection: asyncssh.SSHClientConnection, folders: Sequence[str]) -> Files:
         """With the home, and those of these folders that are there."""
         opened = cls(connection)
         opened._sftp = await opened._told(connection.start_sftp_client(path_encoding=None))
         opened.roots.append(await opened._told(opened._sftp.realpath(b".")))
-        await opened._find(folders)
+        if folders:
+            await opened._find(folders)
         return opened
 
-    async def _find(self, folders: Iterable[str]) -> None:
+    async def _find(self, folders: Sequence[str]) -> None:
         """Over a server of its own, which may be left hanging."""
         sftp = await self._told(self._connection.start_sftp_client(path_encoding=None))
         try:
