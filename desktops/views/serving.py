@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncssh
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
@@ -23,6 +23,7 @@ from desktops.rfb import Role
 from desktops.shell.files import Problem
 from desktops.shell.line import FileLine
 from desktops.shell.paths import Unfit
+from desktops.threads import give_back
 from experiments.models import User
 from instances.models import Instance, Protocol
 
@@ -63,8 +64,10 @@ def with_files(*, writes: bool = False) -> Callable[[View], Any]:
 
 async def _admitted(request: HttpRequest, uuid: UUID) -> Denied | None:
     """In the request's own thread, which then gives its connection to the database back: the answer may take hours."""
-    denied: Denied | None = await database_sync_to_async(_denied)(await request.auser(), uuid)
-    return denied
+    try:
+        return await sync_to_async(_denied)(await request.auser(), uuid)
+    finally:
+        await sync_to_async(give_back)()
 
 
 def _denied(user: Any, uuid: UUID) -> Denied | None:
