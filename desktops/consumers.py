@@ -47,7 +47,6 @@ NONSENSE = Ending(Code.NONSENSE, "The page said something that is not understood
 FLOOD = Ending(Code.FLOOD, "That was too much at once. Load the page again.")
 TOO_SLOW = Ending(Code.TRY_AGAIN, "The page takes too long to listen.")
 
-
 Looks = dict[UUID, Rights | None]
 
 

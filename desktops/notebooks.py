@@ -28,6 +28,7 @@ from desktops.rfb import Role
 from desktops.shell import files, runs
 from desktops.shell.files import Entry, Files, Problem
 from desktops.shell.paths import LONGEST_NAME
+from desktops.shell.preview import values_in
 from desktops.shell.ssh import SHELL_PATIENCE, ShellUnavailable
 from desktops.threads import in_database
 from experiments.models import User
@@ -37,7 +38,7 @@ LARGEST = 32 * 1024 * 1024
 """Bytes of a notebook that is run."""
 
 MOST_VALUES = 2_000_000
-"""Of a notebook's JSON, at most: an empty list takes two letters there, and 64 bytes in memory."""
+"""Of a notebook's JSON, at most."""
 
 _one_at_a_time = threading.Lock()
 """Is held while a notebook is taken apart, which takes some times its size."""
@@ -94,7 +95,7 @@ async def _notebook(found: Files, said: str) -> bytes:
     if entry.size > LARGEST:
         raise Refused(_("This notebook is too large. Clear its outputs first."), "notebook")
     content = await _at_field("notebook", partial(_content, found, entry.size), path)
-    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if values_in(content) > MOST_VALUES:
         raise Refused(_("This notebook is too large. Clear its outputs first."), "notebook")
     if not await asyncio.to_thread(_is_notebook, content):
         raise Refused(_("This is no notebook: nothing in it can be read as one."), "notebook")

@@ -215,7 +215,7 @@ class Files:
             raise (Problem("unmovable") if problem.what == "failed" and elsewhere else problem) from problem
 
     async def _must_be_free(self, path: bytes) -> None:
-        if await self._told(self._sftp.lexists(path)):
+        if await self._lstat(path) is not None:
             raise Problem("exists")
 
     async def delete(self, path: bytes, depth: int = 0) -> None:

@@ -77,9 +77,14 @@ def text_of(head: bytes) -> str | None:
     return head.decode("latin-1") if printable > 0.95 * len(head) else None
 
 
+def values_in(data: bytes) -> int:
+    """At most so many does a JSON text hold: an empty list takes two letters there, and 64 bytes in memory."""
+    return sum(map(data.count, (b",", b"[", b"{")))
+
+
 def notebook_of(data: bytes) -> list[Cell] | None:
     """The cells of a Jupyter notebook (nbformat 4), as many as are shown; None where it is none, or too large."""
-    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if values_in(data) > MOST_VALUES:
         return None
     try:
         cells = json.loads(data)["cells"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -14,45 +16,50 @@ from unfold.paginator import InfinitePaginator
 from instances.admin.looking import ReadOnly
 from instances.cards import LOOKS
 from instances.evidence import entry_words
-from instances.models import Entry, Transition
+from instances.models import Entry, MemberChange, Transition
 from instances.sentences import told
 from instances.states import State
 
 
-class TransitionInline(ReadOnly, TabularInline):
-    model = Transition
+class Happened(ReadOnly, TabularInline):
+    """What happened to the machine and who did it, newest first."""
+
     extra = 0
-    fields = readonly_fields = ["at", "origin", "to", "by", "why"]
     ordering = ["-at", "-pk"]
     per_page = 25
     tab = True
-    verbose_name_plural = gettext_lazy("history")
+    people = ["by"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Transition]:
-        rows: QuerySet[Transition] = super().get_queryset(request)
-        return rows.select_related("by")
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*self.people)
+
+
+class TransitionInline(Happened):
+    model = Transition
+    fields = readonly_fields = ["at", "origin", "to", "by", "why"]
+    verbose_name_plural = gettext_lazy("history")
 
     @display(description=gettext_lazy("why"))
     def why(self, transition: Transition) -> str:
         return told(transition.reason)
 
 
-class EntryInline(ReadOnly, TabularInline):
+class EntryInline(Happened):
     model = Entry
-    extra = 0
     fields = readonly_fields = ["at", "what", "by", "reason"]
-    ordering = ["-at", "-pk"]
-    per_page = 25
-    tab = True
     verbose_name_plural = gettext_lazy("time and people")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Entry]:
-        rows: QuerySet[Entry] = super().get_queryset(request)
-        return rows.select_related("by")
 
     @display(description=gettext_lazy("what"))
     def what(self, entry: Entry) -> str:
         return entry_words(entry.kind, entry.facts)
+
+
+class MemberChangeInline(Happened):
+    model = MemberChange
+    fields = readonly_fields = ["at", "act", "user", "role", "by"]
+    verbose_name_plural = gettext_lazy("who came and went")
+    people = ["user", "by"]
 
 
 @admin.register(Transition)

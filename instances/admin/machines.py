@@ -25,9 +25,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from experiments.models import User
 from instances import actions, life
-from instances.admin.history import EntryInline, TransitionInline
+from instances.admin.history import EntryInline, MemberChangeInline, TransitionInline
 from instances.admin.looking import ReadOnly
-from instances.admin.people import MemberChangeInline
 from instances.cards import look_of
 from instances.evidence import sentence
 from instances.expiry import Rulebook

@@ -112,7 +112,7 @@ let held = null;
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     const at = document.activeElement;
     const counts = detail.target.contains(at) && !at.id && at.matches(WORDED);
-    held = counts ? { within: at.parentElement.closest("[id]").id, words: at.textContent } : null;
+    held = counts ? { within: at.parentElement.closest("[id]")?.id, words: at.textContent } : null;
 });
 document.addEventListener("htmx:afterSwap", () => {
     const within = held && document.getElementById(held.within);

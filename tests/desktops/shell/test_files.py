@@ -8,8 +8,8 @@ import io
 import os
 import signal
 import zipfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -238,27 +238,33 @@ def servers_of_files() -> list[int]:
     return [pid for pid, parent in own.items() if parent in own]
 
 
+@contextmanager
+def hanging() -> Iterator[None]:
+    """As where a folder's server is away: what serves the files hangs in the middle of what it was asked."""
+    stopped = servers_of_files()
+    assert stopped
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("asked", ["list", "get", "preview"])
 async def test_what_a_machine_does_not_answer_is_told_and_asked_anew(
     at_home: House, home: Path, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
-    """As where a folder's server is away: what serves the files hangs in the middle of what it was asked."""
     owned(home / "data.txt", b"x")
     async with at_files(at_home, at_home.people.alice) as alice, asyncio.timeout(20):
         await alice.listing()
-        hanging = servers_of_files()
-        assert hanging
-        for pid in hanging:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with hanging():
             with monkeypatch.context() as hurried:
                 hurried.setattr(files_module, "PATIENCE", 0.5)
                 answer = await alice.get(asked, path=key("" if asked == "list" else "data.txt"))
                 assert (answer.status, (await answer.json())["what"]) == (502, "lost")
             await alice.listing()
-        finally:
-            for pid in hanging:
-                os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_read_that_hangs_in_the_middle_ends(
@@ -270,15 +276,8 @@ async def test_a_read_that_hangs_in_the_middle_ends(
         monkeypatch.setattr(files_module, "PATIENCE", 2)
         answer = await alice.get("get", path=key("huge.bin"))
         await answer.content.readexactly(1000)
-        hanging = servers_of_files()
-        for pid in hanging:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            with pytest.raises(aiohttp.ClientPayloadError):
-                await drained(answer)
-        finally:
-            for pid in hanging:
-                os.kill(pid, signal.SIGKILL)
+        with hanging(), pytest.raises(aiohttp.ClientPayloadError):
+            await drained(answer)
     (home / "huge.bin").unlink()
 
 
