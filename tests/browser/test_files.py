@@ -126,6 +126,21 @@ def test_of_an_upload_that_is_given_up_nothing_stays(
     assert (home / "one.txt").read_bytes() == b"before"
 
 
+def test_on_a_phone_the_name_of_an_upload_has_the_width_of_the_page(
+    people: Facility, home: Path, visit: Visit, tmp_path: Path
+) -> None:
+    page = visit(people.alice, files_of(people), viewport={"width": 390, "height": 800})
+    expect(row(page, ".profile")).to_be_visible()
+    owned(home / "spectrum.dat", b"before")
+    (tmp_path / "spectrum.dat").write_bytes(b"x")
+    page.locator("#picked").set_input_files(tmp_path / "spectrum.dat")
+    expect(page.get_by_role("button", name="Leave it out")).to_be_visible()
+    page.screenshot(path=tmp_path / "uploads.png")
+    name = page.locator("#queue .break").bounding_box()
+    assert name
+    assert name["width"] > 250
+
+
 def test_files_are_looked_into_made_uploaded_renamed_and_deleted(
     people: Facility, home: Path, visit: Visit, tmp_path: Path
 ) -> None:
